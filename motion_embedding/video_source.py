@@ -1,0 +1,234 @@
+"""Clips as streams of timed frames: files through FFmpeg, animated WebP through Pillow, tensors as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import av
+import numpy as np
+import torch
+from PIL import Image
+
+from .errors import InputError
+
+TIME_TOLERANCE = 1e-6
+"""Seconds below which two times are the same."""
+
+_NOT_A_VIDEO = "Choose a video file (mp4, mov, webm, mkv, avi) or a GIF or WebP animation."
+_UNUSUAL_RATE = 1000
+_TEXT_DEMUXERS = {"tty", "ansi"}
+
+
+class TimedFrame(NamedTuple):
+    """A picture, the second of the clip at which it appears (the first is near 0), and how long it stays."""
+
+    time: float
+    duration: float
+    picture: av.VideoFrame
+
+
+class Clip:
+    """A readable clip. ``frames`` streams it; the other attributes say what is known about it."""
+
+    length: float | None = None
+    """Seconds promised by the header, where there is one."""
+    rate: float | None = None
+    """Average frames per second promised by the header."""
+    pixel_aspect: float = 1.0
+    damaged: bool = False
+    """Set while reading: something could not be decoded."""
+
+    def frames(self, start: float = 0.0) -> Iterator[TimedFrame]:
+        """Frames in order of time, beginning at or before the last one that is not after ``start`` (seconds)."""
+        raise NotImplementedError
+
+
+class TensorClip(Clip):
+    """Frames that are already in memory, ``[F, H, W, 3 or more]`` in 0..1, at a constant rate."""
+
+    def __init__(self, frames: torch.Tensor, fps: float) -> None:
+        self._frames = frames
+        self.rate = fps
+        self.length = len(frames) / fps
+
+    def frames(self, start: float = 0.0) -> Iterator[TimedFrame]:
+        first = max(0, int(start * self.rate) - 1)
+        for index in range(first, len(self._frames)):
+            pixels = self._frames[index, ..., :3].detach().float().cpu().clamp(0, 1).numpy()
+            picture = av.VideoFrame.from_ndarray(np.rint(pixels * 65535).astype(np.uint16), format="rgb48le")
+            yield TimedFrame(index / self.rate, 1 / self.rate, picture)
+
+
+class FileClip(Clip):
+    """A container that FFmpeg reads."""
+
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
+        self._container, self._stream = container, stream
+        stream.thread_type = "AUTO"
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        self.rate = rate if 0 < rate <= _UNUSUAL_RATE else None
+        self.pixel_aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+        self._origin = float((stream.start_time or 0) * stream.time_base)
+        if stream.duration:
+            self.length = float(stream.duration * stream.time_base)
+        elif container.duration:
+            self.length = container.duration / av.time_base
+
+    def frames(self, start: float = 0.0) -> Iterator[TimedFrame]:
+        if start > 0 and self._seek(start):
+            decoded = self._decode()
+            first = next(decoded, None)
+            if first is not None and first.time <= start:
+                yield first
+                yield from decoded
+                return
+            # An index may lead past the wanted frame: then read from the beginning.
+            self._container.seek(0)
+        yield from self._decode()
+
+    def _seek(self, start: float) -> bool:
+        """Go to the key frame before ``start``; False where the container cannot, which leaves it where it is."""
+        if self._stream.start_time is None:
+            return False
+        try:
+            self._container.seek(int((start + self._origin) / self._stream.time_base), stream=self._stream)
+        except (av.FFmpegError, OSError):
+            return False
+        return True
+
+    def _decode(self) -> Iterator[TimedFrame]:
+        duration = 1 / self.rate if self.rate else 0.0
+        expected = 0.0
+        for picture in self._pictures():
+            stamp = picture.pts if picture.pts is not None else picture.dts
+            time = expected if stamp is None else float(stamp * picture.time_base) - self._origin
+            # The duration of a frame came late to PyAV; the rate serves where it is missing.
+            ticks = getattr(picture, "duration", None)
+            if ticks and picture.time_base:
+                duration = float(ticks * picture.time_base)
+            expected = time + duration
+            yield TimedFrame(time, duration, picture)
+
+    def _pictures(self) -> Iterator[av.VideoFrame]:
+        """Everything that decodes; what does not is skipped and noted in ``damaged``."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.FFmpegError, OSError):
+                self.damaged = True
+                yield from self._decoded(None)
+                return
+            self.damaged |= packet.is_corrupt
+            yield from self._decoded(packet)
+
+    def _decoded(self, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
+        try:
+            pictures = self._stream.codec_context.decode(packet)
+        except (av.FFmpegError, OSError):
+            self.damaged = True
+            return
+        for picture in pictures:
+            if picture.is_corrupt:
+                self.damaged = True
+            else:
+                yield picture
+
+
+class WebpClip(Clip):
+    """An animated WebP, which FFmpeg builds commonly cannot decode."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self._image = image
+
+    def frames(self, start: float = 0.0) -> Iterator[TimedFrame]:
+        time = 0.0
+        for index in range(getattr(self._image, "n_frames", 1)):
+            try:
+                self._image.seek(index)
+                pixels = np.asarray(self._image.convert("RGBA"))
+            except (OSError, EOFError, ValueError):
+                self.damaged = True
+                return
+            duration = (self._image.info.get("duration") or 100) / 1000
+            yield TimedFrame(time, duration, av.VideoFrame.from_ndarray(pixels, format="rgba"))
+            time += duration
+
+
+@contextmanager
+def open_clip(source: str | Path | BinaryIO | Clip, name: str) -> Iterator[Clip]:
+    """The clip in a file, in an open binary file, or given; closed on leaving.
+
+    Raises :class:`InputError` under ``name`` for what is missing, empty, unreadable or not a video.
+    """
+    if isinstance(source, Clip):
+        yield source
+        return
+    if _head(source, name)[8:12] == b"WEBP":
+        with _open_webp(source, name) as image:
+            yield WebpClip(image)
+        return
+    with _open_container(source, name) as container:
+        yield FileClip(container, _video_stream(container, name))
+
+
+def _head(source: str | Path | BinaryIO, name: str) -> bytes:
+    """The first bytes, leaving an open file at its beginning."""
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if not path.is_file():
+            raise InputError(name, f"there is no file {str(path)!r}.", "Choose a file that exists, or upload it again.")
+        try:
+            with path.open("rb") as file:
+                head = file.read(12)
+        except OSError as error:
+            raise InputError(
+                name, f"{path.name} cannot be read: {error.strerror}.", "Check its permissions."
+            ) from error
+    else:
+        source.seek(0)
+        head = source.read(12)
+        source.seek(0)
+    if not head:
+        raise InputError(name, f"{_label(source)} is empty.", "Copy or upload the file again.")
+    return head
+
+
+def _open_webp(source: str | Path | BinaryIO, name: str) -> Image.Image:
+    try:
+        return Image.open(source)
+    except (OSError, ValueError) as error:
+        raise InputError(name, f"{_label(source)} is a WebP file that cannot be read.", _NOT_A_VIDEO) from error
+
+
+def _open_container(source: str | Path | BinaryIO, name: str) -> av.container.InputContainer:
+    try:
+        container = av.open(str(source) if isinstance(source, Path) else source, mode="r")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(
+            name, f"{_label(source)} is not a video, or its beginning or end is missing.", _NOT_A_VIDEO
+        ) from error
+    if _TEXT_DEMUXERS.intersection(container.format.name.split(",")):
+        container.close()
+        raise InputError(name, f"{_label(source)} is a text file.", _NOT_A_VIDEO)
+    return container
+
+
+def _video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
+    stream = container.streams.best("video")
+    if stream is None:
+        raise InputError(name, "the file has no picture track.", _NOT_A_VIDEO)
+    if stream.codec_context is None:
+        raise InputError(
+            name, "its picture track is in a format that cannot be decoded here.", "Convert it to H.264 in an mp4 file."
+        )
+    return stream
+
+
+def _label(source: str | Path | BinaryIO) -> str:
+    return Path(source).name if isinstance(source, str | Path) else "the video"

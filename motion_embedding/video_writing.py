@@ -1,0 +1,60 @@
+"""Write frames as an mp4 file that every player opens."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+_BT709 = 1
+_LIMITED_RANGE = 1
+
+
+def write_video(path: str | Path, frames: torch.Tensor, fps: float) -> None:
+    """Write ``frames`` ``[F, H, W, 3]`` in 0..1 as H.264, yuv420p, mp4; the file appears only when complete.
+
+    Odd sizes get their last row or column repeated once, which the pixel format needs. Missing folders are made.
+    Raises ``ValueError`` for another shape or a rate that is not positive, ``OSError`` where it cannot write.
+    """
+    if frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
+        raise ValueError(f"frames must be [F, H, W, 3] with F >= 1, not {list(frames.shape)}")
+    if not fps > 0:
+        raise ValueError(f"fps must be positive, not {fps}")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".mp4")
+    os.close(handle)
+    try:
+        _encode(unfinished, frames, Fraction(fps).limit_denominator(1001))
+        Path(unfinished).chmod(0o644)
+        os.replace(unfinished, path)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
+
+
+def _encode(path: str, frames: torch.Tensor, rate: Fraction) -> None:
+    height, width = frames.shape[1] + frames.shape[1] % 2, frames.shape[2] + frames.shape[2] % 2
+    with av.open(path, mode="w", format="mp4", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "14", "preset": "medium"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        # Untagged small videos are shown with the wrong matrix by players that assume high definition.
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED_RANGE
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(_pixels(frame, height, width), format="rgb24")
+            container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace="ITU709")))
+        container.mux(stream.encode(None))
+
+
+def _pixels(frame: torch.Tensor, height: int, width: int) -> np.ndarray:
+    """Bytes ``[height, width, 3]`` of one frame ``[H, W, 3]``, its border repeated up to the even size."""
+    chw = frame.detach().float().cpu().permute(2, 0, 1)[None]
+    padded = F.pad(chw, (0, width - chw.shape[-1], 0, height - chw.shape[-2]), mode="replicate")[0]
+    return (padded.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().contiguous().numpy()
