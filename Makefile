@@ -1,0 +1,23 @@
+# make demo [VIDEO=my.mp4] [PROMPT="a red star"]   learn a clip's motion in a real ComfyUI, write videos that carry it
+# make test                                        every test: unit, in-host, over HTTP, in the browser
+# make lint                                        style
+# make clean                                       remove what the runs made, keep the environment
+
+.PHONY: demo test lint clean setup
+
+setup:
+	@demo/setup.sh
+
+demo: setup
+	@.venv/bin/python -m demo.run $(if $(VIDEO),--video "$(VIDEO)") $(if $(PROMPT),--prompt "$(PROMPT)")
+
+test:
+	@demo/setup.sh --browser
+	.venv/bin/python -m pytest --no-skips
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+clean:
+	rm -rf .cache .pytest_cache .ruff_cache demo/output
