@@ -14,10 +14,10 @@ import torch
 
 from .errors import InputError
 from .video_geometry import Resize, canvas_for, render, upright_size
-from .video_source import TIME_TOLERANCE, Clip, TensorClip, TimedFrame, open_clip
+from .video_source import TIME_TOLERANCE, Clip, TensorClip, TimedFrame, open_clip, picture_size
 from .video_writing import write_video
 
-__all__ = ["DecodedClip", "TensorClip", "VideoRequest", "decode_frames", "write_video"]
+__all__ = ["DecodedClip", "TensorClip", "VideoRequest", "decode_frames", "picture_size", "write_video"]
 
 logger = logging.getLogger(__name__)
 

@@ -177,6 +177,14 @@ def open_clip(source: str | Path | BinaryIO | Clip, name: str) -> Iterator[Clip]
         yield FileClip(container, _video_stream(container, name))
 
 
+def picture_size(source: str | Path | BinaryIO, name: str) -> tuple[int, int]:
+    """Stored ``(width, height)`` of the pictures in a file, in pixels, before any rotation. Raises as ``open_clip``."""
+    _head(source, name)
+    with _open_container(source, name) as container:
+        stream = _video_stream(container, name)
+        return stream.width, stream.height
+
+
 def _head(source: str | Path | BinaryIO, name: str) -> bytes:
     """The first bytes, leaving an open file at its beginning."""
     if isinstance(source, str | Path):

@@ -1,0 +1,67 @@
+"""An embedding in use: fitted to the clip, debiased, scaled, and placed on the right part of the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .backbones import Call, TemporalAttention
+from .backbones.base import POSITIVE
+from .debias import QUERY_KEY_STRATEGIES, VALUE_STRATEGIES
+from .embedding import MotionEmbedding
+from .install import Projection
+from .resample import resample_frames, resample_grid
+
+
+def query_key_rows(embedding: MotionEmbedding, layer: str, frames: int) -> torch.Tensor:
+    """``[frames, C]``: resampled in time, then debiased."""
+    rows = resample_frames(embedding.layers[layer].query_key.float(), frames)
+    return QUERY_KEY_STRATEGIES[embedding.debias.query_key](rows)
+
+
+def value_rows(
+    embedding: MotionEmbedding, layer: str, attention: str, frames: int, height: int, width: int
+) -> torch.Tensor | None:
+    """``[h, w, frames, C]``: resampled in space and time, then debiased; None where nothing was trained."""
+    trained = embedding.layers[layer].value.get(attention)
+    if trained is None or embedding.debias.value == "camera":
+        return None
+    rows = resample_frames(resample_grid(trained.float(), height, width), frames)
+    return VALUE_STRATEGIES[embedding.debias.value](rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Applied:
+    """A :class:`~motion_embedding.install.Source`: one embedding at given strengths.
+
+    strength_query_key, strength_value: factors; 1 as trained, 0 off, negative reverses the push.
+    positive_only: leave the negative half of classifier-free guidance alone (the paper pushes both).
+    """
+
+    embedding: MotionEmbedding
+    strength_query_key: float = 1.0
+    strength_value: float = 1.0
+    positive_only: bool = False
+
+    @property
+    def per_group(self) -> bool:
+        return self.positive_only
+
+    def addition(
+        self, site: TemporalAttention, projection: Projection, grid: tuple[int, int], call: Call
+    ) -> torch.Tensor | None:
+        if site.layer not in self.embedding.layers:
+            return None
+        if projection == "query_key":
+            strength, rows = self.strength_query_key, query_key_rows(self.embedding, site.layer, call.frames)[None]
+        else:
+            strength = self.strength_value
+            rows = value_rows(self.embedding, site.layer, site.name, call.frames, *grid)
+            rows = None if rows is None else rows.flatten(0, 1)
+        if rows is None or strength == 0:
+            return None
+        scale = torch.full((1,), float(strength))
+        if self.positive_only and any(g != POSITIVE for g in call.groups):
+            scale = torch.tensor([strength if g == POSITIVE else 0.0 for g in call.groups])
+        return scale.view(-1, 1, 1, 1).to(rows) * rows

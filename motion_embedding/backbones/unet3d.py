@@ -1,0 +1,77 @@
+"""ModelScope, ZeroScope, VideoCrafter2: diffusers' ``UNet3DConditionModel``.
+
+Frames mix in ``temp_attentions``, whose blocks hold two self-attentions (``attn1`` and ``attn2``; the second is
+built with ``double_self_attention``), and in ``transformer_in`` right behind the first convolution. Tokens are
+``[(B h w), F, C]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+from .base import Backbone, Call, TemporalAttention, add_position_major
+
+
+def _find_unet(model: nn.Module) -> tuple[str, nn.Module] | None:
+    for name, module in model.named_modules():
+        if all(hasattr(module, part) for part in ("transformer_in", "down_blocks", "up_blocks", "conv_in")):
+            return name, module
+    return None
+
+
+def _recommended(attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
+    """All but ``transformer_in``, which sees pixels more than motion and leaks the reference's shape."""
+    return [a for a in attentions if not a.layer.startswith("transformer_in")]
+
+
+def _paper(attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
+    """The widest level on the way down and up (1280 in ModelScope: ``down_blocks.2`` and ``up_blocks.1``)."""
+    sides = [a for a in attentions if a.layer.startswith(("down_blocks.", "up_blocks."))]
+    widest = max((a.width for a in sides), default=0)
+    return [a for a in sides if a.width == widest]
+
+
+class UNet3D(Backbone):
+    family = "unet3d"
+    presets = {"recommended": _recommended, "paper": _paper, "all": list}
+
+    def attentions(self, model: nn.Module) -> list[TemporalAttention]:
+        found = _find_unet(model)
+        if found is None:
+            return []
+        attentions = []
+        for name, block in found[1].named_modules():
+            name = name.replace("_orig_mod.", "")
+            temporal = name.startswith("transformer_in.") or ".temp_attentions." in name
+            if temporal and hasattr(block, "attn1") and hasattr(block, "attn2"):
+                attentions += [
+                    TemporalAttention(name, key, part.to_q, part.to_k, part.to_v)
+                    for key, part in (("attn1", block.attn1), ("attn2", block.attn2))
+                ]
+        return attentions
+
+    def call(self, x: torch.Tensor, groups: Sequence[int]) -> Call:
+        if x.ndim != 5:
+            raise InputError(
+                "latent_image",
+                f"an image latent of shape {tuple(x.shape)} was given to a video model.",
+                "Use EmptyVideoLatent, or VAEEncode on the frames with this model's VAE.",
+            )
+        return Call(frames=x.shape[2], height=x.shape[3], width=x.shape[4], groups=tuple(groups), batch=x.shape[0])
+
+    def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:
+        """The UNet halves both axes, rounding up, so the position count names the level without ambiguity."""
+        positions, step = x.shape[0] // call.batch, 1
+        while step <= max(call.height, call.width):
+            height, width = -(-call.height // step), -(-call.width // step)
+            if height * width == positions:
+                return height, width
+            step += 1
+        raise ValueError(f"{positions} positions fit no level of a {call.height}x{call.width} latent")
+
+    def add(self, x: torch.Tensor, addition: torch.Tensor, call: Call) -> torch.Tensor:
+        return add_position_major(x, addition, len(call.groups))

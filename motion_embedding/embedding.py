@@ -1,0 +1,90 @@
+"""The motion embedding: an immutable value (arXiv 2403.20193, section 4; design section 2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from .debias import Debias
+
+
+@dataclass(frozen=True)
+class LayerEmbedding:
+    """What one transformer block learnt.
+
+    query_key: ``[F, C]``, shared by all temporal self-attentions of the block; no spatial axes, so it cannot
+        hold appearance.
+    value: attention name to ``[h, w, F, C]``; empty for a camera-only embedding.
+    """
+
+    query_key: torch.Tensor
+    value: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        return self.query_key.shape[-1]
+
+    def map(self, query_key=lambda t: t, value=lambda t: t) -> LayerEmbedding:
+        """A new layer with ``query_key`` and ``value`` applied to the tensors."""
+        return LayerEmbedding(query_key(self.query_key), {name: value(t) for name, t in self.value.items()})
+
+
+@dataclass(frozen=True)
+class MotionEmbedding:
+    """The motion of one clip, as learnt on one kind of model.
+
+    layers: layer name to what it learnt, always the *trained* rows: resampling and debiasing happen when the
+        embedding meets a model, in that order.
+    backbone: the model family, such as ``unet3d``.
+    frames, height, width: the latent clip it was trained on.
+    fps: frames per second of that clip, 0 when unknown.
+    prediction: the model's own prediction space: ``epsilon``, ``v``, ``sample`` or ``flow``.
+    debias: how values and query-keys are rid of appearance when used.
+    training: how it came to be (prompt, steps, loss, seed, ...); anything JSON can hold.
+    """
+
+    layers: Mapping[str, LayerEmbedding]
+    backbone: str
+    frames: int
+    height: int
+    width: int
+    fps: float = 0.0
+    prediction: str = "epsilon"
+    debias: Debias = Debias()
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, layer in self.layers.items():
+            rows = {tuple(layer.query_key.shape[-2:]), *(tuple(v.shape[-2:]) for v in layer.value.values())}
+            if layer.query_key.ndim != 2 or any(v.ndim != 4 for v in layer.value.values()) or len(rows) != 1:
+                shapes = [tuple(layer.query_key.shape), *(tuple(v.shape) for v in layer.value.values())]
+                raise ValueError(f"layer {name}: expected [F, C] and [h, w, F, C] tensors, got {shapes}")
+            if rows.pop()[0] != self.frames:
+                raise ValueError(f"layer {name}: holds another number of frames than the embedding ({self.frames})")
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the layer layout (names and widths): two embeddings with the same one fit the same models."""
+        layout = sorted((name, layer.width, sorted(layer.value)) for name, layer in self.layers.items())
+        return hashlib.sha256(repr(layout).encode()).hexdigest()[:16]
+
+    @property
+    def parameters(self) -> int:
+        """How many trained numbers it holds."""
+        tensors = [t for layer in self.layers.values() for t in (layer.query_key, *layer.value.values())]
+        return sum(t.numel() for t in tensors)
+
+    def replace(self, **changes: Any) -> MotionEmbedding:
+        return dataclasses.replace(self, **changes)
+
+    def describe(self) -> str:
+        """One line for a person."""
+        return (
+            f"{self.backbone}, {len(self.layers)} layers, {self.frames} frames, latent {self.width}x{self.height}, "
+            f"{self.parameters / 1e6:.2f} M values, {self.debias.describe()}"
+        )

@@ -1,0 +1,74 @@
+"""An embedding in the making: float32 parameters, zero at first, sized by the model's real activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from .applied import query_key_rows, value_rows
+from .backbones import Call, TemporalAttention
+from .debias import Debias
+from .embedding import LayerEmbedding, MotionEmbedding
+from .install import Projection
+
+
+class TrainableMotion:
+    """A :class:`~motion_embedding.install.Source` whose rows are learnt.
+
+    Its first call of the model, the probe, adds nothing and notes the grid of every chosen attention; after
+    :meth:`allocate` the parameters exist.
+    """
+
+    per_group = False
+
+    def __init__(self, attentions: Sequence[TemporalAttention]) -> None:
+        self.chosen = {(a.layer, a.name): a for a in attentions}
+        self.grids: dict[tuple[str, str], tuple[int, int]] = {}
+        self.query_key: dict[str, nn.Parameter] = {}
+        self.value: dict[tuple[str, str], nn.Parameter] = {}
+        self.call: Call | None = None
+
+    def addition(
+        self, site: TemporalAttention, projection: Projection, grid: tuple[int, int], call: Call
+    ) -> torch.Tensor | None:
+        key = (site.layer, site.name)
+        if key not in self.chosen:
+            return None
+        if not self.query_key:
+            self.grids[key], self.call = grid, call
+            return None
+        if projection == "query_key":
+            return self.query_key[site.layer][None, None]
+        return self.value[key].flatten(0, 1)[None]
+
+    def allocate(self, device: torch.device, initial: MotionEmbedding | None = None) -> list[nn.Parameter]:
+        """Make the parameters, zero or from ``initial`` (resampled to this clip), and return them."""
+        if missed := sorted({layer for layer, _ in self.chosen.keys() - self.grids.keys()}):
+            raise ValueError(f"the model never reached these layers: {', '.join(missed)}")
+        plain = initial.replace(debias=Debias()) if initial else None
+        for (layer, name), (height, width) in self.grids.items():
+            frames, channels = self.call.frames, self.chosen[layer, name].width
+            query_key, value = torch.zeros(frames, channels), torch.zeros(height, width, frames, channels)
+            if plain is not None and layer in plain.layers:
+                query_key = query_key_rows(plain, layer, frames)
+                learnt = value_rows(plain, layer, name, frames, height, width)
+                value = value if learnt is None else learnt
+            if layer not in self.query_key:
+                self.query_key[layer] = nn.Parameter(query_key.to(device, torch.float32, copy=True))
+            self.value[layer, name] = nn.Parameter(value.to(device, torch.float32, copy=True))
+        return self.parameters()
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [*self.query_key.values(), *self.value.values()]
+
+    def layers(self) -> dict[str, LayerEmbedding]:
+        """What is learnt so far, copied off the device in float32."""
+        return {
+            layer: LayerEmbedding(
+                query_key.detach().float().cpu().clone(),
+                {n: v.detach().float().cpu().clone() for (of, n), v in self.value.items() if of == layer},
+            )
+            for layer, query_key in self.query_key.items()
+        }
