@@ -1,0 +1,104 @@
+"""Nodes that bring a text-to-video model and its empty latents into the graph."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import comfy.sd
+import folder_paths
+import torch
+from comfy_api.latest import io
+
+from ..motion_embedding.errors import InputError
+from ..motion_embedding.text_to_video_folder import find_folders
+
+_DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+class LoadTextToVideoModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ME_LoadTextToVideoModel",
+            display_name="Load Text-to-Video Model",
+            category="motion embedding",
+            description="Loads a text-to-video model in the diffusers layout (ModelScope, ZeroScope, VideoCrafter2): "
+            "a folder with unet, vae, text_encoder, tokenizer and scheduler in models/diffusers. The outputs work "
+            "with the stock CLIPTextEncode, KSampler, VAEEncode and VAEDecode.",
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=list(find_folders(folder_paths.get_folder_paths("diffusers"))),
+                    tooltip="A model folder in models/diffusers. Only those with a UNet3DConditionModel are listed.",
+                ),
+                io.Combo.Input(
+                    "dtype",
+                    options=list(_DTYPES),
+                    default="auto",
+                    tooltip="Precision of the UNet's weights. auto: what suits the device; on a CPU fp32.",
+                ),
+            ],
+            outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output()],
+        )
+
+    @classmethod
+    def execute(cls, folder: str, dtype: str) -> io.NodeOutput:
+        folders = find_folders(folder_paths.get_folder_paths("diffusers"))
+        if folder not in folders:
+            mend = "Copy it to models/diffusers and press R in the editor to refresh the list."
+            raise InputError("folder", f"there is no text-to-video model {folder!r}.", mend)
+        _require_diffusers()
+        from ..motion_embedding.text_to_video import load_text_to_video
+
+        return io.NodeOutput(*load_text_to_video(folders[folder], _DTYPES[dtype]))
+
+
+def _require_diffusers() -> None:
+    try:
+        from diffusers import AutoencoderKL, UNet3DConditionModel  # noqa: F401
+    except (ImportError, RuntimeError) as error:
+        mend = 'Run `python -m pip install "diffusers>=0.32"` with ComfyUI\'s Python, then restart ComfyUI.'
+        raise InputError("folder", f"the package diffusers cannot be imported ({error}).", mend) from error
+
+
+class EmptyVideoLatent(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        def size(name: str) -> io.Int.Input:
+            tip = f"{name} of the video in pixels, rounded down to what the VAE can make.".capitalize()
+            return io.Int.Input(name, default=256, min=16, max=16384, step=8, tooltip=tip)
+
+        return io.Schema(
+            node_id="ME_EmptyVideoLatent",
+            display_name="Empty Video Latent",
+            category="motion embedding",
+            description="Empty latents for a new video, with the channels and the downscale of the VAE given.",
+            inputs=[
+                io.Vae.Input("vae", tooltip="The VAE that will decode the video; it says how its latents look."),
+                size("width"),
+                size("height"),
+                io.Int.Input("frames", default=16, min=1, max=4096, tooltip="Length of the video in frames."),
+                io.Int.Input("batch_size", default=1, min=1, max=4096, tooltip="How many videos to make at once."),
+            ],
+            outputs=[io.Latent.Output()],
+        )
+
+    @classmethod
+    def execute(cls, vae: comfy.sd.VAE, width: int, height: int, frames: int, batch_size: int) -> io.NodeOutput:
+        if vae.latent_dim != 3:
+            mend = "Connect the VAE of a video model, or use EmptyLatentImage with one batch entry per frame."
+            raise InputError("vae", "it makes latents of images, not of videos.", mend)
+        compression = vae.spacial_compression_encode()
+        for name, pixels in (("width", width), ("height", height)):
+            if pixels < compression:
+                raise InputError(name, f"{pixels} is too small for this VAE.", f"Give at least {compression}.")
+        shape = (batch_size, vae.latent_channels, _latent_frames(vae, frames), height // compression)
+        device = comfy.model_management.intermediate_device()
+        return io.NodeOutput({"samples": torch.zeros(*shape, width // compression, device=device)})
+
+
+def _latent_frames(vae: comfy.sd.VAE, frames: int) -> int:
+    ratio = vae.downscale_ratio
+    return max(1, ratio[0](frames)) if isinstance(ratio, tuple) else frames
+
+
+NODES = [LoadTextToVideoModel, EmptyVideoLatent]
