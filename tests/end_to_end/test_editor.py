@@ -1,0 +1,97 @@
+"""Every workflow in the real front end: all nodes known, all links intact, and the same prompt as ours."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from demo.host import ROOT, Server
+from demo.workflow import load, to_prompt
+
+pytestmark = pytest.mark.browser
+
+WORKFLOWS = sorted([*(ROOT / "workflows").glob("*.json"), *(ROOT / "tests" / "data" / "workflows").glob("*.json")])
+SCREENSHOTS = ROOT / ".cache" / "screenshots"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+EDITOR_IS_READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.KSampler"
+LOAD_AND_CONVERT = """
+async (workflow) => {
+  await app.loadGraphData(workflow)
+  const known = LiteGraph.registered_node_types
+  const links = [...app.graph.links.values()].map((link) => {
+    const [origin, target] = [app.graph.getNodeById(link.origin_id), app.graph.getNodeById(link.target_id)]
+    const [output, input] = [origin?.outputs[link.origin_slot], target?.inputs[link.target_slot]]
+    return {
+      ends: [link.id, link.origin_id, link.origin_slot, link.target_id, input?.name],
+      fits: !!output && !!input && input.link === link.id && LiteGraph.isValidConnection(output.type, input.type),
+    }
+  })
+  return {
+    unknown: app.graph.nodes.filter((node) => node.has_errors || !known[node.type]).map((node) => node.type),
+    links,
+    prompt: (await app.graphToPrompt()).output,
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def editor(server: Server) -> Iterator[tuple[Page, list[str]]]:
+    """The front end in headless Chromium, ready to load a graph, and everything it complains about."""
+    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert browser_path, "Chromium is not installed; demo/setup.sh --browser installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1600, "height": 900})
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        # A new user is greeted with a dialog that would cover the graph.
+        page.request.post(f"{server.address}/settings/Comfy.TutorialCompleted", data="true")
+        page.goto(server.address)
+        page.wait_for_function(EDITOR_IS_READY, timeout=120_000)
+        yield page, complaints
+        browser.close()
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_the_editor_opens_the_workflow_and_agrees_with_our_conversion(path, editor, server):
+    page, complaints = editor
+    complaints.clear()
+    workflow = load(path)
+    opened = page.evaluate(LOAD_AND_CONVERT, workflow)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.wait_for_timeout(500)  # the view is fitted to the graph in a later animation frame
+    page.screenshot(path=SCREENSHOTS / f"{path.stem}.png")
+
+    assert opened["unknown"] == []
+    assert all(link["fits"] for link in opened["links"]), opened["links"]
+    assert sorted(tuple(link["ends"]) for link in opened["links"]) == sorted(saved_links(workflow))
+    assert not [text for text in complaints if re.search(r"motion_embeddings|\bME_", text)]
+    assert to_prompt(workflow, server.object_info()) == opened["prompt"]
+
+
+def saved_links(workflow: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """``(link, origin, output, target, input name)`` of every link as the file has it."""
+    return [
+        (link, *origins[link], node["id"], slot["name"])
+        for origins in [{link[0]: (link[1], link[2]) for link in workflow["links"]}]
+        for node in workflow["nodes"]
+        for slot in node.get("inputs", [])
+        if (link := slot.get("link")) is not None
+    ]
