@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from motion_embedding.video import write_video
 
@@ -44,7 +45,7 @@ def _references() -> dict[str, tuple[Look, Motion]]:
         "right": (Look("red", "square", "black", "striped"), _motion("linear", x=34 * t, y=0 * t - 6)),
         "up": (Look("cyan", "triangle", "brown"), _motion("linear", x=0 * t + 5, y=-32 * t)),
         "diagonal": (Look("magenta", "cross", "navy"), _motion("linear", x=28 * t, y=26 * t)),
-        "arc": (Look("green", "star", "black"), _motion("arc", x=17 * np.sin(half_turn), y=9 - 17 * np.cos(half_turn))),
+        "arc": (Look("green", "star", "black"), _motion("arc", x=17 * np.cos(half_turn) - 9, y=17 * np.sin(half_turn))),
         "circle": (Look("blue", "square", "brown"), _motion("circle", x=15 * np.sin(turn), y=-15 * np.cos(turn))),
         "bounce": (
             Look("yellow", "star", "navy"),
@@ -83,7 +84,7 @@ def write_references(folder: Path = CLIPS) -> list[Path]:
             for f in frames_of(name)
         ]
         paths.append(folder / f"{name}.mp4")
-        write_video(paths[-1], np.stack(large), FPS)
+        write_video(paths[-1], torch.from_numpy(np.stack(large)) / 255, FPS)
     return paths
 
 
