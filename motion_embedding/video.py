@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count, islice, takewhile
+from itertools import count, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -87,56 +87,65 @@ def decode_frames(
     A clip that ends early gives the frames there are, at least two, and a warning.
     """
     with open_clip(source, name) as clip:
-        begin = window[0] + request.start
-        end = window[0] + window[1] if window[1] else math.inf
-        _check_start(clip, request, min(end, clip.length or math.inf) - window[0])
-        reader = _Reader(clip, end, on_frame)
-        frames, times = _collect(reader, clip, begin, request)
+        reader = _Reader(clip, window, on_frame)
+        if request.start >= reader.promised:
+            raise _start_beyond(reader, request, reader.promised)
+        frames, times = _collect(reader, request)
         if len(times) < 2:
-            raise _too_few(reader, window[0], request, name, len(times))
+            raise _too_few(reader, request, name, len(times))
         warning = _warning(reader, request, len(times))
     if warning:
         logger.warning("%s: %s", name, warning)
-    return DecodedClip(frames, _rate(clip, request, times), tuple(time - window[0] for time in times), warning)
+    return DecodedClip(frames, _rate(clip, request, times), tuple(times), warning)
 
 
 class _Reader:
-    """The clip's frames up to ``end``, remembering how far reading came."""
+    """The frames of a clip inside a window, timed from its beginning; remembers how far reading came."""
 
-    def __init__(self, clip: Clip, end: float, on_frame: Callable[[int], None] | None) -> None:
+    def __init__(self, clip: Clip, window: tuple[float, float], on_frame: Callable[[int], None] | None) -> None:
         self.clip = clip
         self.decoded, self.kept, self.reached = 0, 0, 0.0
-        self.end, self._on_frame = end, on_frame
+        self._offset, self._on_frame = window[0], on_frame
+        self._length = window[1] or math.inf
+        self.promised = min(self._length, (clip.length or math.inf) - self._offset)
+        """Seconds that header and window lead to expect; infinite where neither says."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether something failed to decode, or reading stopped clearly before the promised end."""
+        return self.clip.damaged or (math.isfinite(self.promised) and self.promised - self.reached > 0.25)
 
     def frames(self, start: float) -> Iterator[TimedFrame]:
-        inside = takewhile(lambda frame: frame.time < self.end - TIME_TOLERANCE, self.clip.frames(start))
-        for frame in inside:
+        for absolute in self.clip.frames(self._offset + start):
+            frame = absolute._replace(time=absolute.time - self._offset)
+            if frame.time >= self._length - TIME_TOLERANCE:
+                return
             self.decoded += 1
-            self.reached = min(frame.time + frame.duration, self.end)
+            self.reached = min(frame.time + frame.duration, self._length)
             if self._on_frame is not None:
                 self._on_frame(self.kept)
             yield frame
 
 
-def _collect(reader: _Reader, clip: Clip, begin: float, request: VideoRequest) -> tuple[torch.Tensor, list[float]]:
+def _collect(reader: _Reader, request: VideoRequest) -> tuple[torch.Tensor, list[float]]:
     """Rendered frames ``[F, H, W, 3]`` and their times; F is what the clip has, at most what is asked."""
-    stream = reader.frames(begin)
+    stream, pixel_aspect = reader.frames(request.start), reader.clip.pixel_aspect
     if request.fps:
-        ticks = (begin + index * request.stride / request.fps for index in count())
+        ticks = (request.start + index * request.stride / request.fps for index in count())
         chosen = nearest_in_time(stream, ticks)
     else:
-        chosen = islice(from_nearest(stream, begin), 0, None, request.stride)
+        chosen = islice(from_nearest(stream, request.start), 0, None, request.stride)
     frames, canvas, times = torch.empty(0), None, []
     for frame in islice(chosen, request.frames):
         if canvas is None:
-            source = upright_size(frame.picture, clip.pixel_aspect)
+            source = upright_size(frame.picture, pixel_aspect)
             canvas = canvas_for(source, request.width, request.height, request.resize, request.multiple_of)
             frames = _allocate(request.frames, canvas.height, canvas.width)
         index = len(times)
-        repeated = bool(times) and times[-1] == frame.time
-        frames[index] = (
-            frames[index - 1] if repeated else torch.from_numpy(render(frame.picture, canvas, clip.pixel_aspect))
-        )
+        if times and times[-1] == frame.time:
+            frames[index] = frames[index - 1]
+        else:
+            frames[index] = torch.from_numpy(render(frame.picture, canvas, pixel_aspect))
         times.append(frame.time)
         reader.kept = len(times)
     complete = len(times) == len(frames)
@@ -198,53 +207,35 @@ def _rate(clip: Clip, request: VideoRequest, times: list[float]) -> float:
     return nominal if abs(measured - nominal) <= 0.02 * measured else measured
 
 
-def _check_start(clip: Clip, request: VideoRequest, length: float) -> None:
-    if request.start >= length:
-        raise _start_beyond(request, length)
+def _start_beyond(reader: _Reader, request: VideoRequest, length: float) -> InputError:
+    end = f"the end of the clip, which is {length:.2f} s long"
+    if reader.decoded and reader.broken:
+        end = f"what can be read of the clip, {length:.2f} s; the file is damaged or cut off"
+    return InputError("start", f"{request.start:g} s is at or after {end}.", "Start earlier.")
 
 
-def _start_beyond(request: VideoRequest, length: float) -> InputError:
-    return InputError(
-        "start",
-        f"{request.start:g} s is at or after the end of the clip, which is {length:.2f} s long.",
-        "Start earlier.",
-    )
-
-
-def _too_few(reader: _Reader, offset: float, request: VideoRequest, name: str, kept: int) -> InputError:
+def _too_few(reader: _Reader, request: VideoRequest, name: str, kept: int) -> InputError:
     """Why fewer than two frames came out."""
     if not reader.decoded:
-        return InputError(
-            name, "no frame can be decoded from it.", "Copy it again, or convert it to H.264 in an mp4 file."
-        )
-    length = reader.reached - offset
+        mend = "Copy it again, or convert it to H.264 in an mp4 file."
+        return InputError(name, "no frame can be decoded from it.", mend)
     if not kept:
-        return _start_beyond(request, length)
+        return _start_beyond(reader, request, reader.reached)
     if reader.decoded == 1:
         where = "the clip has" if request.start == 0 else f"after {request.start:g} s the clip has"
-        return InputError(
-            name, f"{where} only one frame; motion needs at least two.", "Choose a longer clip or start earlier."
-        )
-    return InputError(
-        name,
-        f"only one frame is left with this start, rate and stride; the clip is {length:.2f} s long.",
-        "Start earlier, raise fps, or lower stride.",
-    )
+        mend = "Choose a longer clip or start earlier."
+        return InputError(name, f"{where} only one frame; motion needs at least two.", mend)
+    cause = f"only one frame is left with this start, rate and stride; the clip is {reader.reached:.2f} s long."
+    return InputError(name, cause, "Start earlier, raise fps, or lower stride.")
 
 
 def _warning(reader: _Reader, request: VideoRequest, kept: int) -> str | None:
     """What a person should know about frames that are missing, or None."""
     if kept < request.frames:
         cause = f"the clip ends at {reader.reached:.2f} s"
-        if reader.clip.damaged or _breaks_off(reader):
+        if reader.broken:
             cause = f"the file is damaged or cut off and can be read up to {reader.reached:.2f} s only"
         return f"{kept} of the {request.frames} frames asked for: {cause}."
     if reader.clip.damaged:
         return "parts of the file are damaged; frames that cannot be decoded were left out."
     return None
-
-
-def _breaks_off(reader: _Reader) -> bool:
-    """Whether reading stopped clearly before the end that the header promises."""
-    promised = min(reader.clip.length or 0.0, reader.end)
-    return promised - reader.reached > 0.25

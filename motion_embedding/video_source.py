@@ -211,7 +211,9 @@ def _open_webp(source: str | Path | BinaryIO, name: str) -> Image.Image:
     try:
         return Image.open(source)
     except (OSError, ValueError) as error:
-        raise InputError(name, f"{_label(source)} is a WebP file that cannot be read.", _NOT_A_VIDEO) from error
+        raise InputError(
+            name, f"{_label(source)} is a WebP file that cannot be read; it may be cut off.", _NOT_A_VIDEO
+        ) from error
 
 
 def _open_container(source: str | Path | BinaryIO, name: str) -> av.container.InputContainer:

@@ -34,7 +34,6 @@ class LoadVideoFrames(io.ComfyNode):
                 "Takes a few frames from a video at the rate and size a model wants. Only what is needed is decoded, "
                 "so a long, large file costs no more memory than a short one."
             ),
-            search_aliases=["load video", "reference video", "extract frames", "video to images", "gif", "import clip"],
             inputs=[
                 io.Combo.Input(
                     "file",
@@ -107,9 +106,9 @@ class LoadVideoFrames(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="images", tooltip="The frames, in order."),
-                io.Video.Output(display_name="clip", tooltip="The same frames as a video at the resulting rate."),
-                io.Float.Output(display_name="frame_rate", tooltip="Frames per second of the frames returned."),
+                io.Image.Output(display_name="frames", tooltip="The frames, in order."),
+                io.Video.Output(display_name="video", tooltip="The same frames as a video at the resulting rate."),
+                io.Float.Output(display_name="fps", tooltip="Frames per second of the frames returned."),
                 io.Int.Output(display_name="frame_count", tooltip="How many frames were returned."),
             ],
         )
