@@ -107,7 +107,7 @@ def _over_black(frame: av.VideoFrame, deep: bool) -> av.VideoFrame:
 def _centred(picture: np.ndarray, canvas: Canvas) -> np.ndarray:
     """The picture in the middle of the canvas, cropped where it is larger, black where it is smaller."""
     height, width = picture.shape[:2]
-    top, left = (canvas.height - height) // 2, (canvas.width - width) // 2
+    top, left = int((canvas.height - height) / 2), int((canvas.width - width) / 2)
     cropped = picture[max(0, -top) : max(0, -top) + canvas.height, max(0, -left) : max(0, -left) + canvas.width]
     if cropped.shape[:2] == (canvas.height, canvas.width):
         return np.ascontiguousarray(cropped)
