@@ -85,7 +85,7 @@ class Server:
         start_timeout: seconds to wait for the first answer.
     """
 
-    def __init__(self, base: Path, arguments: Sequence[str] = (), start_timeout: float = 180) -> None:
+    def __init__(self, base: Path, arguments: Sequence[str] = (), start_timeout: float = 300) -> None:
         self.base = prepare_base(base)
         self.log_file = self.base / "server.log"
         self.address = ""
