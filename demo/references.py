@@ -42,7 +42,7 @@ def _references() -> dict[str, tuple[Look, Motion]]:
     turn, half_turn = 2 * np.pi * 0.85 * t, np.pi * 0.9 * t
     return {
         "left": (Look("yellow", "circle", "gray"), _motion("linear", x=-34 * t, y=0 * t + 6)),
-        "right": (Look("red", "square", "black", "striped"), _motion("linear", x=34 * t, y=0 * t - 6)),
+        "right": (Look("red", "square", "black"), _motion("linear", x=34 * t, y=0 * t - 6)),
         "up": (Look("cyan", "triangle", "brown"), _motion("linear", x=0 * t + 5, y=-32 * t)),
         "diagonal": (Look("magenta", "cross", "navy"), _motion("linear", x=28 * t, y=26 * t)),
         "arc": (Look("green", "star", "black"), _motion("arc", x=17 * np.cos(half_turn) - 9, y=17 * np.sin(half_turn))),
@@ -53,7 +53,7 @@ def _references() -> dict[str, tuple[Look, Motion]]:
         ),
         "zoom_in": (Look("green", "triangle", "gray"), _motion("zoom", scale=np.exp(0.9 * t))),
         "camera_pan": (Look("red", "circle", "gray", "checkered"), _motion("pan", camera_x=26 * t)),
-        "spin": (Look("magenta", "square", "black"), _motion("rotate", angle=1.3 * np.pi / 2 * (t + 0.5))),
+        "spin": (Look("magenta", "cross", "gray"), _motion("rotate", angle=0.9 * np.pi / 2 * (t + 0.5))),
         "still": (Look("cyan", "cross", "navy", "striped"), _motion("still", x=0 * t - 6, y=0 * t + 4)),
     }
 
