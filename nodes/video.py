@@ -111,6 +111,7 @@ class LoadVideoFrames(io.ComfyNode):
                 io.Float.Output(display_name="fps", tooltip="Frames per second of the frames returned."),
                 io.Int.Output(display_name="frame_count", tooltip="How many frames were returned."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -147,7 +148,10 @@ class LoadVideoFrames(io.ComfyNode):
             clip = decode_frames(source, request, window=window, name="video", on_frame=on_frame)
         rate = Fraction(clip.fps).limit_denominator(1001)
         output = VideoFromComponents(VideoComponents(images=clip.frames, audio=None, frame_rate=rate))
-        return io.NodeOutput(clip.frames, output, clip.fps, len(clip.frames), ui=ui.PreviewText(_summary(clip)))
+        summary = _summary(clip)
+        if cls.hidden and cls.hidden.unique_id:
+            _show(summary, cls.hidden.unique_id)
+        return io.NodeOutput(clip.frames, output, clip.fps, len(clip.frames), ui=ui.PreviewText(summary))
 
 
 def _files() -> list[str]:
@@ -179,6 +183,14 @@ def _summary(clip: DecodedClip) -> str:
     count, height, width = clip.frames.shape[:3]
     text = f"{count} frames, {width}x{height}, {clip.fps:.2f} fps, {clip.times[0]:.2f} to {clip.times[-1]:.2f} s"
     return f"{text}\n{clip.warning}" if clip.warning else text
+
+
+def _show(text: str, node_id: str) -> None:
+    """Write ``text`` on the node in the editor, as the stock nodes do."""
+    # Only inside a running server can its module be imported.
+    from server import PromptServer
+
+    PromptServer.instance.send_progress_text(text, node_id)
 
 
 NODES = [LoadVideoFrames]

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from demo.host import Server, WorkflowError
 from motion_embedding.video import write_video
 
 pytestmark = pytest.mark.host
@@ -208,3 +209,32 @@ def test_interruption_stops_decoding(module: ModuleType, clip: str) -> None:
     with pytest.raises(management.InterruptProcessingException):
         module.LoadVideoFrames.execute(file=clip, **SETTINGS)
     assert not management.processing_interrupted()
+
+
+@pytest.mark.server
+def test_over_http(server: Server, tmp_path: Path) -> None:
+    write_video(tmp_path / "uploaded clip.mp4", ramp(), 10)
+    server.upload(tmp_path / "uploaded clip.mp4")
+    load = {"class_type": "ME_LoadVideoFrames", "inputs": {"file": "uploaded clip.mp4", **SETTINGS, "start": 0.3}}
+    save = {
+        "class_type": "SaveVideo",
+        "inputs": {"video": ["1", 1], "filename_prefix": "frames", "format": "auto", "codec": "auto"},
+    }
+    # A wired video makes the file irrelevant, also to the host's validation.
+    again = {
+        "class_type": "ME_LoadVideoFrames",
+        "inputs": {"file": "none", "video": ["1", 1], **SETTINGS, "stride": 2},
+    }
+    show = {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}}
+    history = server.run({"1": load, "2": save, "3": again, "4": show})
+    assert history["outputs"]["1"]["text"] == ["4 frames, 48x32, 10.00 fps, 0.30 to 0.60 s"]
+    assert "2 of the 4 frames" in history["outputs"]["3"]["text"][0]
+    assert len(history["outputs"]["4"]["images"]) == 2
+
+
+@pytest.mark.server
+def test_a_missing_file_is_refused_before_the_run(server: Server) -> None:
+    load = {"class_type": "ME_LoadVideoFrames", "inputs": {"file": "absent.mp4", **SETTINGS}}
+    show = {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}
+    with pytest.raises(WorkflowError, match=r"absent\.mp4' is not in the input folder"):
+        server.run({"1": load, "2": show})
