@@ -9,7 +9,7 @@ setup:
 	@demo/setup.sh
 
 demo: setup
-	@.venv/bin/python -m demo.run $(if $(VIDEO),--video "$(VIDEO)") $(if $(PROMPT),--prompt "$(PROMPT)")
+	@.venv/bin/python -m demo.run $(if $(VIDEO),--video "$$VIDEO") $(if $(PROMPT),--prompt "$$PROMPT")
 
 test:
 	@demo/setup.sh --browser

@@ -1,7 +1,8 @@
 """From the workflow file that a person opens in the editor to the prompt that the server runs.
 
-The same conversion as the front end's ``app.graphToPrompt()`` (1.32), for everything but subgraphs,
-dynamic prompts (``{a|b}``) and ``%...%`` replacements in file names; a test in the real editor compares the two.
+The same conversion as the front end's ``app.graphToPrompt()`` (1.32), for everything but subgraphs, dynamic
+prompts (``{a|b}``), ``%...%`` replacements in file names, and the widgets of audio recorders and 3-D viewers.
+A test in the real editor compares the two.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ async (workflow) => {
     const [output, input] = [origin?.outputs[link.origin_slot], target?.inputs[link.target_slot]]
     return {
       ends: [link.id, link.origin_id, link.origin_slot, link.target_id, input?.name],
-      fits: !!output && !!input && input.link === link.id && LiteGraph.isValidConnection(output.type, input.type),
+      fits: !!output?.links?.includes(link.id) && input?.link === link.id &&
+        LiteGraph.isValidConnection(output.type, input.type),
     }
   })
   return {
