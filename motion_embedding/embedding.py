@@ -55,7 +55,7 @@ class MotionEmbedding:
     width: int
     fps: float = 0.0
     prediction: str = "epsilon"
-    debias: Debias = Debias()
+    debias: Debias = field(default_factory=Debias)
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -48,7 +49,8 @@ def save(embedding: MotionEmbedding, path: Path, dtype: torch.dtype = torch.floa
             "filename", f"{path} could not be written ({error}).", "Choose a folder you can write to, with room in it."
         ) from error
     finally:
-        half_written.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            half_written.unlink()
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -151,7 +151,9 @@ def apply_embedding(
     check_fit(model, embedding)
     if start_percent >= end_percent:
         raise InputError(
-            "start_percent", f"{start_percent} is not before end_percent ({end_percent}).", "Lower it, or raise the end."
+            "start_percent",
+            f"{start_percent} is not before end_percent ({end_percent}).",
+            "Lower it, or raise the end.",
         )
     source = Applied(embedding, strength_query_key, strength_value, positive_only)
     return with_source(model, source, start_percent, end_percent)

@@ -78,9 +78,7 @@ class Additions:
     prepared: survives from call to call where the sources do not change (a sampling run); None to prepare anew.
     """
 
-    def __init__(
-        self, backbone: Backbone, sources: Sequence[Source], call: Call, prepared: dict | None = None
-    ) -> None:
+    def __init__(self, backbone: Backbone, sources: Sequence[Source], call: Call, prepared: dict | None = None) -> None:
         self.backbone, self.sources, self.call, self.prepared = backbone, sources, call, prepared
         groups = call.groups if any(s.per_group for s in sources) else None
         self.key = (tuple(id(s) for s in sources), call.frames, call.height, call.width, groups)

@@ -47,7 +47,7 @@ def _names_video_unet(folder: Path) -> bool:
             config = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if UNET_CLASS in (config.get("_class_name"), *(config.get("unet") or ())):
+        if isinstance(config, dict) and UNET_CLASS in (config.get("_class_name"), *(config.get("unet") or ())):
             return True
     return False
 

@@ -47,6 +47,7 @@ class LoadTextToVideoModel(io.ComfyNode):
             mend = "Copy it to models/diffusers and press R in the editor to refresh the list."
             raise InputError("folder", f"there is no text-to-video model {folder!r}.", mend)
         _require_diffusers()
+        # Only here, so that without diffusers the rest of the pack still loads.
         from ..motion_embedding.text_to_video import load_text_to_video
 
         return io.NodeOutput(*load_text_to_video(folders[folder], _DTYPES[dtype]))
@@ -64,7 +65,7 @@ class EmptyVideoLatent(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         def size(name: str) -> io.Int.Input:
-            tip = f"{name} of the video in pixels, rounded down to what the VAE can make.".capitalize()
+            tip = f"{name.title()} of the video in pixels, rounded down to what the VAE can make."
             return io.Int.Input(name, default=256, min=16, max=16384, step=8, tooltip=tip)
 
         return io.Schema(

@@ -81,7 +81,9 @@ class Backbone(ABC):
         if not chosen:
             layers = sorted({a.layer for a in attentions})
             raise InputError(
-                "layers", f"{choice!r} matches no temporal layer of this model.", f"Its layers are: {', '.join(layers)}."
+                "layers",
+                f"{choice!r} matches no temporal layer of this model.",
+                f"Its layers are: {', '.join(layers)}.",
             )
         return chosen
 

@@ -87,6 +87,21 @@ def test_half_precision_weights_are_cast_to_the_precision_of_the_computation(pac
     torch.testing.assert_close(model.diffusion_model(x, t, context=text), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_computing_precision_can_be_switched_by_stock_nodes(pack: ModuleType, tiny: Path) -> None:
+    patcher = load_model(pack, tiny)
+    x, t, text = unet_inputs(12)
+    unet = patcher.model.diffusion_model
+    exact = unet(x, t, context=text)
+    low = patcher.clone()
+    low.set_model_compute_dtype(torch.bfloat16)
+    low.patch_model(torch.device("cpu"))
+    rounded = unet(x.bfloat16(), t, context=text.bfloat16())
+    low.unpatch_model(torch.device("cpu"))
+    assert rounded.dtype == torch.bfloat16
+    assert 0 < (rounded.float() - exact).abs().max() < 0.05 * exact.abs().max()
+    assert torch.equal(unet(x, t, context=text), exact)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_offloaded_weights_and_lora_patches_give_equal_output(pack: ModuleType, tiny: Path, dtype: torch.dtype) -> None:
     patcher = load_model(pack, tiny, dtype)

@@ -1,0 +1,56 @@
+"""What several nodes share."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..motion_embedding.errors import InputError
+
+FOLDER = "motion_embeddings"
+CATEGORY = "motion embedding"
+Motion = io.Custom("MOTION_EMBEDDING")
+
+
+def register_folder() -> None:
+    """Make ``models/motion_embeddings`` known to the host, also when other paths were configured for it."""
+    default = str(Path(folder_paths.models_dir) / FOLDER)
+    paths, _ = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))
+    folder_paths.folder_names_and_paths[FOLDER] = (list(dict.fromkeys([*paths, default])), {".safetensors"})
+
+
+def target_path(filename: str) -> Path:
+    """Where ``filename`` is to be saved; :class:`InputError` unless it is a plain relative name in the folder."""
+    folder = Path(folder_paths.get_folder_paths(FOLDER)[0]).resolve()
+    name = filename.strip().removesuffix(".safetensors")
+    path = (folder / f"{name}.safetensors").resolve()
+    if not name or name.endswith(("/", "\\")) or folder not in path.parents:
+        raise InputError(
+            "filename", f"{filename!r} is not a name inside {folder}.", "Use a plain name such as 'roundabout'."
+        )
+    return path
+
+
+def check_writable(path: Path) -> None:
+    """Raise :class:`InputError` unless a file can be made where ``path`` is to be."""
+    folder = next(p for p in path.parents if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            "filename", f"{folder} cannot be written to ({error.strerror}).", "Free or unlock it, or choose another."
+        ) from error
+
+
+def unused(path: Path) -> Path:
+    """``path``, or the first of ``path_2``, ``path_3``, ... that does not exist, so that nothing is overwritten."""
+    count, free = 2, path
+    while os.path.lexists(free):
+        free = path.with_name(f"{path.stem}_{count}{path.suffix}")
+        count += 1
+    return free

@@ -1,0 +1,209 @@
+"""Motion embeddings as things on the graph: apply, debias, save, load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy_api.latest import io, ui
+
+from ..motion_embedding import files
+from ..motion_embedding.debias import QUERY_KEY_STRATEGIES, VALUE_STRATEGIES, Debias
+from ..motion_embedding.errors import InputError
+from ..motion_embedding.injection import apply_embedding
+from .common import CATEGORY, FOLDER, Motion, check_writable, register_folder, target_path, unused
+
+register_folder()
+_STRENGTH = {"default": 1.0, "min": -10.0, "max": 10.0, "step": 0.01}
+_PRECISIONS = {"half": torch.float16, "full": torch.float32}
+
+
+class ApplyMotionEmbedding(io.ComfyNode):
+    """Wires a motion into a model: whatever is sampled with the result moves that way."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ME_ApplyMotionEmbedding",
+            display_name="Apply Motion Embedding",
+            category=CATEGORY,
+            description="Makes generations follow a learnt motion. Can be chained; the input model is not changed.",
+            inputs=[
+                io.Model.Input("model", tooltip="A video model of the kind that the motion was learnt on."),
+                Motion.Input("motion", tooltip="From TrainMotionEmbedding, DebiasMotion or LoadMotionEmbedding."),
+                io.Float.Input(
+                    "strength_query_key",
+                    **_STRENGTH,
+                    tooltip="How strongly frames attend to each other as in the reference. 1 as learnt, 0 off.",
+                ),
+                io.Float.Input(
+                    "strength_value",
+                    **_STRENGTH,
+                    tooltip="How strongly the motion's content is added. 1 as learnt, 0 off.",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Act from this part of the sampling on; 0 is the beginning.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Act up to this part of the sampling. Motion is decided early: 0.6 often suffices.",
+                ),
+                io.Combo.Input(
+                    "prompts",
+                    options=["both", "positive only"],
+                    default="both",
+                    tooltip="Which half of the guidance is moved. both: as published. positive only: guidance then "
+                    "also pushes towards the motion, which makes it stronger.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model with the motion.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, motion, strength_query_key, strength_value, start_percent, end_percent, prompts
+    ) -> io.NodeOutput:
+        return io.NodeOutput(
+            apply_embedding(
+                model,
+                motion,
+                strength_query_key,
+                strength_value,
+                start_percent,
+                end_percent,
+                positive_only=prompts == "positive only",
+            )
+        )
+
+
+class DebiasMotion(io.ComfyNode):
+    """Rids a motion of the reference's look."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ME_DebiasMotion",
+            display_name="Debias Motion",
+            category=CATEGORY,
+            description="Removes what a motion embedding has picked up of the reference's look.",
+            inputs=[
+                Motion.Input("motion", tooltip="The motion to clean."),
+                io.Combo.Input(
+                    "value",
+                    options=list(VALUE_STRATEGIES),
+                    default="difference",
+                    tooltip="plain: as learnt. difference: each frame minus the one before (published). "
+                    "difference_without_first: also drops frame 0. without_mean: minus what all frames share. "
+                    "camera: no value at all (published, for camera motion).",
+                ),
+                io.Combo.Input(
+                    "query_key",
+                    options=list(QUERY_KEY_STRATEGIES),
+                    default="plain",
+                    tooltip="plain: as learnt. without_mean: minus what all frames share.",
+                ),
+            ],
+            outputs=[Motion.Output(display_name="motion", tooltip="The cleaned motion; the input stays as it is.")],
+        )
+
+    @classmethod
+    def execute(cls, motion, value, query_key) -> io.NodeOutput:
+        return io.NodeOutput(motion.replace(debias=Debias(value, query_key)))
+
+
+class SaveMotionEmbedding(io.ComfyNode):
+    """Writes a motion to ``models/motion_embeddings``."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ME_SaveMotionEmbedding",
+            display_name="Save Motion Embedding",
+            category=CATEGORY,
+            description="Saves a motion as one small .safetensors file in models/motion_embeddings, ready to share.",
+            is_output_node=True,
+            inputs=[
+                Motion.Input("motion", tooltip="The motion to save."),
+                io.String.Input(
+                    "filename",
+                    default="my_motion",
+                    tooltip="Name of the file, folders allowed. An existing file is kept; the new one gets a number.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=list(_PRECISIONS),
+                    default="half",
+                    tooltip="half is small and loses nothing seen.",
+                ),
+            ],
+            outputs=[io.String.Output(display_name="path", tooltip="Where it was written.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, filename) -> bool | str:
+        """Runs before anything else in the graph, so that a long training does not end in a failed write."""
+        try:
+            check_writable(target_path(filename))
+        except InputError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, motion, filename, precision) -> io.NodeOutput:
+        path = unused(target_path(filename))
+        files.save(motion, path, _PRECISIONS[precision])
+        text = f"{path}\n{path.stat().st_size / 1e6:.2f} MB · {motion.describe()}"
+        return io.NodeOutput(str(path), ui=ui.PreviewText(text))
+
+
+class LoadMotionEmbedding(io.ComfyNode):
+    """Reads a motion from ``models/motion_embeddings``."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ME_LoadMotionEmbedding",
+            display_name="Load Motion Embedding",
+            category=CATEGORY,
+            description="Loads a motion saved or shared as a .safetensors file in models/motion_embeddings.",
+            inputs=[
+                io.Combo.Input(
+                    "motion_embedding",
+                    options=folder_paths.get_filename_list(FOLDER),
+                    tooltip="A file in models/motion_embeddings.",
+                )
+            ],
+            outputs=[Motion.Output(display_name="motion", tooltip="The motion in the file.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, motion_embedding) -> str:
+        path = folder_paths.get_full_path(FOLDER, motion_embedding)
+        status = Path(path).stat() if path else None
+        return f"{path} {status.st_mtime_ns} {status.st_size}" if status else ""
+
+    @classmethod
+    def validate_inputs(cls, motion_embedding) -> bool | str:
+        try:
+            files.read_metadata(folder_paths.get_full_path(FOLDER, motion_embedding) or motion_embedding)
+        except InputError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, motion_embedding) -> io.NodeOutput:
+        motion = files.load(folder_paths.get_full_path_or_raise(FOLDER, motion_embedding))
+        return io.NodeOutput(motion, ui=ui.PreviewText(motion.describe()))
+
+
+NODES = [ApplyMotionEmbedding, DebiasMotion, SaveMotionEmbedding, LoadMotionEmbedding]

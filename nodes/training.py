@@ -1,0 +1,145 @@
+"""Learning a motion."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import numpy as np
+import torch
+from comfy_api.latest import io, ui
+
+from ..motion_embedding import files
+from ..motion_embedding.losses import LOSSES
+from ..motion_embedding.plots import loss_curve
+from ..motion_embedding.training import Recipe, train_motion
+from .common import CATEGORY, Motion, target_path
+
+LAYER_PRESETS = ["recommended", "paper", "all", "custom"]
+_log = logging.getLogger(__name__)
+
+
+class TrainMotionEmbedding(io.ComfyNode):
+    """Learns the motion of a clip on the connected model, which stays as it is."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ME_TrainMotionEmbedding",
+            display_name="Train Motion Embedding",
+            category=CATEGORY,
+            description="Learns the motion of a reference clip as a small embedding. The model itself is not changed.",
+            inputs=[
+                io.Model.Input("model", tooltip="The video model to learn on. The motion works on this kind of model."),
+                io.Conditioning.Input(
+                    "positive",
+                    tooltip="A prompt that describes what the reference clip shows: its look, not its motion.",
+                ),
+                io.Latent.Input(
+                    "latents", tooltip="The reference clip: VAE Encode of its frames with this model's VAE."
+                ),
+                io.Int.Input("steps", default=200, min=1, max=20000, tooltip="Training steps. 100 to 400 is usual."),
+                io.Float.Input(
+                    "learning_rate",
+                    default=0.1,
+                    min=1e-5,
+                    max=10.0,
+                    step=1e-4,
+                    round=False,
+                    tooltip="Step size. The paper used 0.02 for 400 steps; larger rates learn faster.",
+                ),
+                io.Combo.Input(
+                    "loss",
+                    options=list(LOSSES),
+                    default="base",
+                    tooltip="base: plain denoising error. debiased: also cancels the look that all frames share.",
+                ),
+                io.Combo.Input(
+                    "layers",
+                    options=LAYER_PRESETS,
+                    default="recommended",
+                    tooltip="Which frame-mixing layers learn. recommended: all that carry motion well; paper: only the "
+                    "widest, as published; all: every one; custom: those matching layer_pattern.",
+                ),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFF, tooltip="Same seed, same embedding."),
+                io.String.Input(
+                    "layer_pattern",
+                    default="",
+                    optional=True,
+                    tooltip="For layers = custom: comma-separated patterns of layer names, such as up_blocks.*.",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Train from this part of the denoising on; 0 is pure noise, where motion is decided.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Train up to this part of the denoising; 1 is the clean clip.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=0.0,
+                    min=0.0,
+                    max=240.0,
+                    optional=True,
+                    force_input=True,
+                    tooltip="Frames per second of the clip, to be remembered in the file.",
+                ),
+                Motion.Input("initial", optional=True, tooltip="A motion to go on from instead of starting at zero."),
+            ],
+            outputs=[
+                Motion.Output(display_name="motion", tooltip="The learnt motion."),
+                io.Custom("LOSS_MAP").Output(display_name="loss_map", tooltip="For the stock loss graph node."),
+                io.Image.Output(display_name="loss_curve", tooltip="The loss over the steps, as a picture."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        positive,
+        latents,
+        steps,
+        learning_rate,
+        loss,
+        layers,
+        seed,
+        layer_pattern="",
+        start_percent=0.0,
+        end_percent=1.0,
+        fps=0.0,
+        initial=None,
+    ) -> io.NodeOutput:
+        recipe = Recipe(
+            steps=steps,
+            learning_rate=learning_rate,
+            loss=loss,
+            layers=layer_pattern if layers == "custom" else layers,
+            seed=seed,
+            start_percent=start_percent,
+            end_percent=end_percent,
+        )
+        trained = train_motion(model, positive, latents["samples"], recipe, initial, fps, keep=_keep)
+        picture = torch.from_numpy(loss_curve(trained.losses, steps).astype(np.float32) / 255)[None]
+        return io.NodeOutput(trained.embedding, {"loss": trained.losses}, picture, ui=ui.PreviewImage(picture, cls=cls))
+
+
+def _keep(embedding) -> None:
+    """Save what a cancelled training had learnt, so that it can be loaded or gone on from."""
+    path = target_path(time.strftime("cancelled/%Y%m%d-%H%M%S"))
+    files.save(embedding, path)
+    _log.warning("Training was cancelled after %d steps; kept as %s", embedding.training["done"], path)
+
+
+NODES = [TrainMotionEmbedding]

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from motion_embedding.debias import VALUE_STRATEGIES, Debias
+
+ROWS = torch.tensor([[1.0, 10.0], [3.0, 10.0], [8.0, 4.0]])
+EXPECTED = {
+    "plain": [[1, 10], [3, 10], [8, 4]],
+    "difference": [[1, 10], [2, 0], [5, -6]],
+    "difference_without_first": [[0, 0], [2, 0], [5, -6]],
+    "without_mean": [[-3, 2], [-1, 2], [4, -4]],
+    "camera": [[0, 0], [0, 0], [0, 0]],
+}
+
+
+@pytest.mark.parametrize("name", VALUE_STRATEGIES)
+def test_strategy_on_rows_worked_out_by_hand(name: str) -> None:
+    expected = torch.tensor(EXPECTED[name], dtype=torch.float32)
+    assert torch.equal(VALUE_STRATEGIES[name](ROWS), expected)
+    stacked = VALUE_STRATEGIES[name](torch.stack([ROWS, 2 * ROWS])[None])
+    assert torch.equal(stacked, torch.stack([expected, 2 * expected])[None])
+
+
+def test_unknown_strategy_is_refused() -> None:
+    with pytest.raises(ValueError, match="sharpen"):
+        Debias("sharpen")

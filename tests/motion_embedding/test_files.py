@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from motion_embedding import files
+from motion_embedding.debias import Debias
+from motion_embedding.errors import InputError
+
+
+def test_round_trip(small, tmp_path) -> None:
+    path = tmp_path / "folder" / "motion.safetensors"
+    embedding = small.embedding().replace(
+        debias=Debias("difference", "without_mean"), fps=8.0, prediction="sample", training={"steps": 3, "loss": "base"}
+    )
+    files.save(embedding, path)
+    loaded = files.load(path)
+    for field in ("backbone", "frames", "height", "width", "fps", "prediction", "debias", "fingerprint"):
+        assert getattr(loaded, field) == getattr(embedding, field)
+    assert dict(loaded.training) == {"steps": 3, "loss": "base"}
+    for name, layer in embedding.layers.items():
+        assert torch.equal(loaded.layers[name].query_key, layer.query_key.half().float())
+        for attention, value in layer.value.items():
+            assert torch.equal(loaded.layers[name].value[attention], value.half().float())
+    assert [p.name for p in path.parent.iterdir()] == ["motion.safetensors"]
+
+
+def test_full_precision_is_exact(small, tmp_path) -> None:
+    files.save(small.embedding(), tmp_path / "m.safetensors", torch.float32)
+    loaded = files.load(tmp_path / "m.safetensors")
+    assert all(torch.equal(loaded.layers[n].query_key, v.query_key) for n, v in small.embedding().layers.items())
+
+
+def test_metadata_alone(small, tmp_path) -> None:
+    files.save(small.embedding(), tmp_path / "m.safetensors")
+    assert files.read_metadata(tmp_path / "m.safetensors")["frames"] == 5
+
+
+def test_bad_files_are_named(small, tmp_path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        files.load(tmp_path / "none.safetensors")
+    (tmp_path / "half.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
+    with pytest.raises(InputError, match=r"half\.safetensors is not a readable"):
+        files.load(tmp_path / "half.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "lora.safetensors")
+    with pytest.raises(InputError, match=r"lora\.safetensors holds no motion embedding"):
+        files.load(tmp_path / "lora.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "new.safetensors", {files.FORMAT: json.dumps({"version": 99})})
+    with pytest.raises(InputError, match="newer version"):
+        files.load(tmp_path / "new.safetensors")
+
+
+def test_a_failed_write_leaves_nothing(small, tmp_path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="could not be written"):
+        files.save(small.embedding(), tmp_path / "file" / "m.safetensors")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]

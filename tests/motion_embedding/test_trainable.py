@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from motion_embedding.embedding import MotionEmbedding
+from motion_embedding.install import installed
+from motion_embedding.trainable import TrainableMotion
+
+
+def probed(small, choice: str = "recommended") -> TrainableMotion:
+    trainable = TrainableMotion(small.backbone.select(small.attentions, choice))
+    with torch.no_grad(), installed(small.unet, [trainable], small.call):
+        small()
+    return trainable
+
+
+def test_sizes_come_from_the_activations(small) -> None:
+    trainable = probed(small)
+    parameters = trainable.allocate(torch.device("cpu"))
+    assert set(trainable.grids.values()) == {(8, 6), (4, 3)}
+    assert all(p.dtype == torch.float32 and p.requires_grad and not p.any() for p in parameters)
+    assert {tuple(p.shape[:-1]) for p in trainable.query_key.values()} == {(5,)}
+
+
+def test_starting_from_a_motion_gives_that_motion_back(small) -> None:
+    embedding, trainable = small.embedding(), probed(small)
+    trainable.allocate(torch.device("cpu"), embedding)
+    for name, layer in trainable.layers().items():
+        assert torch.equal(layer.query_key, embedding.layers[name].query_key)
+        assert all(torch.equal(v, embedding.layers[name].value[k]) for k, v in layer.value.items())
+
+
+def test_it_learns_and_becomes_an_embedding(small) -> None:
+    trainable = probed(small)
+    optimiser = torch.optim.AdamW(trainable.allocate(torch.device("cpu")), 0.05)
+    target, losses = small.x.roll(1, 2), []
+    for _ in range(25):
+        with installed(small.unet, [trainable], small.call):
+            loss = (small() - target).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.97 * losses[0]
+    embedding = MotionEmbedding(trainable.layers(), "unet3d", 5, 8, 6)
+    assert not any(v.query_key.requires_grad for v in embedding.layers.values())
+
+
+def test_a_layer_that_is_never_reached_is_named(small) -> None:
+    trainable = TrainableMotion(small.attentions)
+    with pytest.raises(ValueError, match="never reached these layers: down_blocks"):
+        trainable.allocate(torch.device("cpu"))
