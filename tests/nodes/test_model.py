@@ -126,12 +126,7 @@ def latent_of(*shape: int) -> dict[str, torch.Tensor]:
 
 
 def text_of(width: int, **extra: object) -> list[Any]:
-    return [[torch.zeros(1, 24, width), dict(extra)]]
-
-
-class FakeControlNet:
-    def get_extra_hooks(self) -> list[object]:
-        return []
+    return [[torch.zeros(1, 24, width), extra]]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +136,6 @@ class FakeControlNet:
         (latent_of(1, 4, 8, 8), text_of(64), "latent_image", "image latent"),
         ({"samples": torch.ones(1, 4, 3, 8, 8)}, text_of(64), "latent_image", "4 channels, but .* have 12"),
         (latent_of(1, 12, 3, 8, 8), text_of(768), "positive", "width 64"),
-        (latent_of(1, 12, 3, 8, 8), text_of(64, control=FakeControlNet()), "positive", "ControlNet"),
     ],
 )
 def test_inputs_of_another_kind_of_model_are_refused_before_loading(
@@ -160,6 +154,14 @@ def test_inputs_of_another_kind_of_model_are_refused_before_loading(
     with pytest.raises(input_error, match=cause) as refusal:
         sample(model, positive, text_of(64), latent)
     assert refusal.value.name == name
+
+
+def test_controlnets_are_refused(model_nodes: ModuleType, input_error: type[Exception]) -> None:
+    from comfy.controlnet import ControlBase
+
+    model, _, _ = run(model_nodes.LoadTextToVideoModel, "test-tiny", "auto")
+    with pytest.raises(input_error, match="positive: it carries a ControlNet"):
+        sample(model, text_of(64, control=ControlBase()), text_of(64), latent_of(1, 12, 3, 8, 8))
 
 
 def test_missing_folder_and_missing_diffusers_are_named(
