@@ -61,7 +61,14 @@ class TrainMotionEmbedding(io.ComfyNode):
                     tooltip="Which frame-mixing layers learn. recommended: all that carry motion well; paper: only the "
                     "widest, as published; all: every one; custom: those matching layer_pattern.",
                 ),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFF, tooltip="Same seed, same embedding."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFF,
+                    control_after_generate=False,
+                    tooltip="Same seed, same embedding.",
+                ),
                 io.String.Input(
                     "layer_pattern",
                     default="",

@@ -18,7 +18,7 @@ _WORDS = (
     *world.COLORS,
     *world.BACKGROUNDS,
     *world.PATTERNS,
-    *"a the on of in front background video moving shape".split(),
+    *["a", "the", "on", "of", "in", "front", "background", "video", "moving", "shape"],
 )
 
 

@@ -65,7 +65,9 @@ def train(minutes: float, out: Path, seed: int = 3) -> None:
     optimiser = torch.optim.AdamW(vae.parameters(), 2e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     begin, step, seen = time.time(), 0, []
     while (progress := (time.time() - begin) / (60 * minutes)) < 1:
-        optimiser.param_groups[0]["lr"] = 2e-3 * min(1, (step + 1) / 50) * (0.01 + 0.99 * math.cos(progress * math.pi / 2))
+        optimiser.param_groups[0]["lr"] = (
+            2e-3 * min(1, (step + 1) / 50) * (0.01 + 0.99 * math.cos(progress * math.pi / 2))
+        )
         frames = pictures(rng, 24)
         target = fixed.encode(frames).permute(0, 3, 1, 2)
         pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1

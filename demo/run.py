@@ -1,0 +1,264 @@
+"""The demo: learn the motion of a reference clip inside a real ComfyUI, and make new videos that carry it.
+
+    python -m demo.run                                       the shipped clips
+    python -m demo.run --video my.mp4 --prompt "a red star on a navy background"
+
+Runs ``workflows/first_steps.json``, the file a person opens in the editor, over HTTP, and writes videos, a contact
+sheet and ``metrics.json`` under ``demo/output/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from motion_embedding.metrics.fidelity import motion_fidelity, trajectory_correlation
+from motion_embedding.metrics.tracks import track_points
+from motion_embedding.video import VideoRequest, decode_frames
+
+from . import references
+from .contact_sheet import Row, contact_sheet, save_png
+from .host import ROOT, Server, link_model, prepare_base
+from .progress import Progress
+from .tiny_model.judge import judge
+from .tiny_model.world import SIZE, Look
+from .workflow import load, set_inputs, to_prompt
+
+WORKFLOW = ROOT / "workflows" / "first_steps.json"
+WEIGHTS = ROOT / "demo" / "tiny_model" / "weights"
+MODEL = "tiny-text-to-video"
+OUTPUT = ROOT / "demo" / "output"
+CACHE = ROOT / ".cache" / "demo"
+DEFAULT_REFERENCES = ("circle", "bounce")
+SCENES = (
+    Look("red", "star", "navy", "striped"),
+    Look("green", "circle", "gray"),
+    Look("magenta", "triangle", "black"),
+    Look("yellow", "cross", "navy"),
+    Look("cyan", "square", "gray", "checkered"),
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A clip to learn from. ``prompt`` says its look; ``look`` is set where it is known exactly (our own clips)."""
+
+    name: str
+    video: Path
+    prompt: str = ""
+    start: float = 0.0
+    fps: float = 0.0
+    look: Look | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One new scene, with and without the motion: uint8 frames ``[F, H, W, 3]``."""
+
+    prompt: str
+    look: Look | None
+    without: np.ndarray
+    carried: np.ndarray
+
+
+def shipped(name: str) -> Reference:
+    look, _ = references.REFERENCES[name]
+    return Reference(name, references.CLIPS / f"{name}.mp4", look.prompt, look=look)
+
+
+def real_world() -> Reference:
+    """Footage of a street: it shows that real video loads and trains; the tiny model can only draw sprites."""
+    clip = references.real_clip(CACHE)
+    return Reference("real_footage", clip, start=references.REAL_CLIP_START, fps=8.0)
+
+
+def scenes_for(reference: Reference, count: int) -> list[Look]:
+    """Scenes that share neither colour nor shape nor background with the reference, so that a leak would show."""
+    look = reference.look
+    return [
+        s
+        for s in SCENES
+        if look is None or not {s.color, s.shape, s.background} & {look.color, look.shape, look.background}
+    ][:count]
+
+
+class Ticker:
+    """Progress on one line of the terminal, or a line per node where there is no terminal."""
+
+    def __init__(self, prompt: dict, label: str) -> None:
+        self.titles = {node: part["_meta"]["title"] for node, part in prompt.items()}
+        self.label, self.begin, self.last = label, time.time(), ""
+
+    def __call__(self, progress: Progress) -> None:
+        title = self.titles.get(progress.node_id, progress.node_id)
+        steps = f" {progress.value}/{progress.total}" if progress.total else ""
+        line = f"[{time.time() - self.begin:5.0f} s] {self.label}: {title}{steps}"
+        if sys.stdout.isatty():
+            sys.stdout.write(f"\r\x1b[K{line}")
+        elif title != self.last:
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        self.last = title
+
+    def done(self) -> None:
+        if sys.stdout.isatty():
+            sys.stdout.write("\r\x1b[K")
+
+
+def read_frames(path: Path, reference: Reference | None = None, frames: int = 8) -> np.ndarray:
+    """uint8 ``[F, H, W, 3]`` of a result, or of the part of a reference that the workflow looks at."""
+    request = VideoRequest(frames=frames)
+    if reference is not None:
+        request = VideoRequest(
+            start=reference.start, frames=frames, fps=reference.fps, width=4 * SIZE, height=4 * SIZE, resize="crop"
+        )
+    return (decode_frames(str(path), request).frames.numpy() * 255).round().astype(np.uint8)
+
+
+def make(server: Server, reference: Reference, prompt: str, look: Look | None, folder: Path, options: dict) -> Result:
+    """Run the workflow once. The training is cached by ComfyUI, so only the first scene of a reference pays for it."""
+    base = to_prompt(load(WORKFLOW), server.object_info())
+    slug = "".join(c if c.isalnum() else "_" for c in prompt)[:60]
+    changes = {
+        "Model.folder": MODEL,
+        "Reference clip.file": server.upload(reference.video),
+        "Reference clip.start": reference.start,
+        "Reference clip.fps": reference.fps,
+        "Look of the reference.text": reference.prompt,
+        "New scene.text": prompt,
+        "Save the motion.filename": reference.name,
+        "Save without motion.filename_prefix": f"{reference.name}/{slug}-without",
+        "Save with motion.filename_prefix": f"{reference.name}/{slug}-with",
+        **options,
+    }
+    workflow = set_inputs(base, changes)
+    ticker = Ticker(workflow, f"{reference.name}, {prompt}")
+    written = [p for p in server.outputs(server.run(workflow, ticker)) if p.suffix == ".mp4"]
+    ticker.done()
+    clips = {}
+    for kind in ("without", "with"):
+        source = next(p for p in written if p.name.startswith(f"{slug}-{kind}_"))
+        target = folder / f"{slug}-{kind}.mp4"
+        shutil.copyfile(source, target)
+        clips[kind] = read_frames(target)
+    return Result(prompt, look, clips["without"], clips["with"])
+
+
+def measure(reference: Reference, source: np.ndarray, result: Result) -> dict:
+    """The numbers of one scene, each for the clip without and with the motion."""
+    source_tracks, numbers = track_points(source), {}
+    for kind, frames in (("without", result.without), ("with", result.carried)):
+        numbers[kind] = {"motion_fidelity": motion_fidelity(source_tracks, track_points(frames))}
+        if result.look is not None and reference.look is not None:
+            verdict = judge(frames)
+            path = judge(source).track
+            numbers[kind] |= {
+                "object_track_correlation": trajectory_correlation(path, verdict.track),
+                "color_right": float(verdict.color == result.look.color),
+                "shape_right": float(verdict.shape == result.look.shape),
+                "background_right": float(verdict.background == result.look.background),
+                "reference_color_leaked": float(verdict.color == reference.look.color),
+            }
+    return {"reference": reference.name, "prompt": result.prompt, **numbers}
+
+
+def summarise(items: list[dict]) -> dict:
+    """Means over the scenes of each metric, without and with the motion.
+
+    Real footage is left out where there are sprite clips: the tiny model cannot draw it, so it has no score.
+    """
+    items = [i for i in items if "object_track_correlation" in i["with"]] or items
+    summary = {}
+    for name in dict.fromkeys(k for item in items for k in item["with"]):
+        summary[name] = {
+            kind: float(np.mean([item[kind][name] for item in items if name in item[kind]]))
+            for kind in ("without", "with")
+        }
+    return summary
+
+
+def table(summary: dict) -> str:
+    rows = [f"{'':28}{'without':>10}{'with motion':>14}"]
+    rows += [f"{k.replace('_', ' '):28}{v['without']:>10.2f}{v['with']:>14.2f}" for k, v in summary.items()]
+    return "\n".join(rows)
+
+
+def sheet_rows(reference: Reference, source: np.ndarray, results: list[Result]) -> list[Row | str]:
+    """Rows of the contact sheet: the reference, then each scene without and with its motion."""
+
+    def row(label: str, note: str, frames: np.ndarray, tracked: bool) -> Row:
+        track = judge(frames).track * (frames.shape[1] / SIZE) if tracked else None
+        return Row(label, frames, note, track)
+
+    known = reference.look is not None
+    rows: list[Row | str] = [f"Reference: {reference.name.replace('_', ' ')}"]
+    rows.append(row(reference.prompt or reference.video.name, "the clip to learn from", source, known))
+    for result in results:
+        tracked = known and result.look is not None
+        rows.append(row(result.prompt, "without the motion", result.without, tracked))
+        rows.append(row(result.prompt, "with the motion", result.carried, tracked))
+    return rows
+
+
+def run(todo: list[tuple[Reference, list[tuple[str, Look | None]], dict]], base: Path, output: Path) -> dict:
+    """Learn from every reference and make its scenes; returns the metrics, also written to ``metrics.json``."""
+    link_model(prepare_base(base), WEIGHTS, MODEL)
+    begin, items, rows = time.time(), [], []
+    with Server(base) as server:
+        for reference, scenes, options in todo:
+            folder = output / reference.name
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(reference.video, folder / f"reference{reference.video.suffix}")
+            source = read_frames(reference.video, reference)
+            results = [make(server, reference, prompt, look, folder, options) for prompt, look in scenes]
+            items += [measure(reference, source, r) for r in results]
+            rows += sheet_rows(reference, source, results)
+    metrics = {"seconds": round(time.time() - begin, 1), "summary": summarise(items), "items": items}
+    save_png(output / "contact_sheet.png", contact_sheet(rows, "Motion learnt from the reference, put into new scenes"))
+    half_written = output / "metrics.json.tmp"
+    half_written.write_text(json.dumps(metrics, indent=2) + "\n")
+    os.replace(half_written, output / "metrics.json")
+    return metrics
+
+
+def plan(arguments: argparse.Namespace) -> list[tuple[Reference, list[tuple[str, Look | None]], dict]]:
+    """What to run: the user's clip when there is one, else the shipped ones and a moment of real footage."""
+    if arguments.video:
+        reference = Reference(arguments.video.stem, arguments.video, arguments.reference_prompt)
+        prompts = [(p, None) for p in arguments.prompt] or [(s.prompt, s) for s in SCENES[:3]]
+        return [(reference, prompts, {})]
+    todo = []
+    for name in arguments.references or DEFAULT_REFERENCES:
+        reference = shipped(name)
+        scenes = [(p, None) for p in arguments.prompt] or [(s.prompt, s) for s in scenes_for(reference, 3)]
+        todo.append((reference, scenes, {}))
+    if not arguments.references and not arguments.prompt:
+        todo.append((real_world(), [(SCENES[1].prompt, SCENES[1])], {"Learn the motion.steps": 60}))
+    return todo
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", type=Path, help="your own reference clip")
+    parser.add_argument("--reference-prompt", default="", help="what your clip shows (its look, not its motion)")
+    parser.add_argument("--prompt", action="append", default=[], help="a new scene; may be given several times")
+    parser.add_argument("--references", nargs="+", choices=references.REFERENCES, help="shipped clips to learn from")
+    arguments = parser.parse_args()
+    if arguments.video and not arguments.video.is_file():
+        parser.error(f"--video: {arguments.video} does not exist")
+    metrics = run(plan(arguments), CACHE / "comfyui", OUTPUT)
+    print(f"\n{table(metrics['summary'])}\n\n{metrics['seconds']:.0f} seconds. Written:")
+    for path in sorted(OUTPUT.rglob("*.*")):
+        print(f"  {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+
+
+if __name__ == "__main__":
+    main()
