@@ -13,7 +13,7 @@ demo: setup
 
 test:
 	@demo/setup.sh --browser
-	.venv/bin/python -m pytest --no-skips
+	OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 .venv/bin/python -m pytest --no-skips
 
 lint: setup
 	.venv/bin/ruff check .

@@ -58,7 +58,7 @@ def comfy(base: Path) -> Path:
     from comfy.cli_args import args
 
     args.cpu, args.base_directory = True, str(base)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     return path
 
 

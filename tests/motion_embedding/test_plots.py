@@ -26,5 +26,5 @@ def test_curve_survives_one_step_equal_losses_and_nan() -> None:
 def test_noise_levels_cover_the_range_evenly() -> None:
     for offset in (0.0, 0.37):
         levels = sorted(spread(i, offset, 0.2, 0.8) for i in range(50))
-        assert 0.2 < levels[0] and levels[-1] < 0.8
+        assert levels[0] > 0.2 and levels[-1] < 0.8
         assert max(np.diff(levels)) < 3 * 0.6 / 50

@@ -1,0 +1,193 @@
+"""Motion embeddings wired into the real host, on a small random model."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture(scope="module")
+def motion(rig):
+    """A trained motion made strong, so that what it does can be told from rounding."""
+    embedding = rig.train(steps=2).embedding
+    layers = {n: layer.map(lambda t: 5 * t, lambda t: 5 * t) for n, layer in embedding.layers.items()}
+    return embedding.replace(layers=layers)
+
+
+@pytest.fixture(scope="module")
+def apply(rig):
+    return rig.part("motion_embedding.injection").apply_embedding
+
+
+def test_a_zero_embedding_changes_no_bit(rig, motion, apply) -> None:
+    zero = motion.replace(layers={n: v.map(torch.zeros_like, torch.zeros_like) for n, v in motion.layers.items()})
+    assert torch.equal(rig.sample(apply(rig.model, zero)), rig.sample())
+    assert torch.equal(rig.sample(apply(rig.model, motion, 0.0, 0.0)), rig.sample())
+
+
+def test_two_branches_do_not_disturb_each_other(rig, motion, apply) -> None:
+    before, plain = rig.state(), rig.sample()
+    with_motion = apply(rig.model, motion)
+    first = rig.sample(with_motion)
+    assert torch.equal(rig.sample(), plain)
+    assert torch.equal(rig.sample(with_motion), first)
+    assert (first - plain).abs().max() > 1e-3
+    rig.assert_unchanged(before)
+
+
+def test_the_given_model_is_not_changed(rig, motion, apply) -> None:
+    once = apply(rig.model, motion)
+    expected = rig.sample(once)
+    apply(once, motion, 3.0, 3.0)
+    assert torch.equal(rig.sample(once), expected)
+
+
+def test_an_exception_while_sampling_leaves_the_model_clean(rig, motion, apply) -> None:
+    before, model = rig.state(), apply(rig.model, motion)
+
+    def fail(args):
+        raise RuntimeError("boom")
+
+    model.set_model_sampler_post_cfg_function(fail)
+    with pytest.raises(RuntimeError, match="boom"):
+        rig.sample(model)
+    rig.assert_unchanged(before)
+
+
+def test_stacked_motions_add_up(rig, motion, apply) -> None:
+    whole = rig.sample(apply(rig.model, motion, 1.0, 1.0))
+    stacked = rig.sample(apply(apply(rig.model, motion, 0.25, 1.0), motion, 0.75, 0.0))
+    assert torch.allclose(stacked, whole, atol=1e-4)
+
+
+def test_percent_range_bounds_where_it_acts(rig, motion, apply) -> None:
+    """With two steps, the first is before 50 % and the second after it."""
+    whole, none = rig.sample(apply(rig.model, motion)), rig.sample()
+    early = rig.sample(apply(rig.model, motion, end_percent=0.4))
+    late = rig.sample(apply(rig.model, motion, start_percent=0.4))
+    both = rig.sample(apply(apply(rig.model, motion, end_percent=0.4), motion, start_percent=0.4))
+    assert torch.allclose(both, whole, atol=1e-5)
+    for part in (early, late):
+        assert (part - whole).abs().max() > 1e-4
+        assert (part - none).abs().max() > 1e-4
+
+
+def test_positive_only_differs_only_where_there_is_guidance(rig, motion, apply) -> None:
+    both, one = apply(rig.model, motion), apply(rig.model, motion, positive_only=True)
+    assert torch.equal(rig.sample(both, cfg=1.0), rig.sample(one, cfg=1.0))
+    assert (rig.sample(both) - rig.sample(one)).abs().max() > 1e-4
+
+
+def test_batches_get_the_motion_each(rig, motion, apply) -> None:
+    """Two clips of a batch from the same noise are the same clip, and equal to a batch of one."""
+    import nodes
+
+    model, noise = apply(rig.model, motion), rig.latents()
+
+    def denoise(batch: int) -> torch.Tensor:
+        with torch.inference_mode():
+            latent = {"samples": noise.expand(batch, -1, -1, -1, -1).clone()}
+            args = (rig.prompt("a red star"), rig.prompt(""), latent)
+            return nodes.common_ksampler(
+                model, 0, 2, 2.0, "euler", "sgm_uniform", *args, disable_noise=True, start_step=0
+            )[0]["samples"]
+
+    single, double = denoise(1), denoise(2)
+    assert torch.allclose(double[0], single[0], atol=1e-5)
+    assert torch.allclose(double[1], single[0], atol=1e-5)
+
+
+def test_another_frame_count_is_resampled_and_said(rig, motion, apply, caplog) -> None:
+    with caplog.at_level(logging.INFO):
+        out = rig.sample(apply(rig.model, motion), frames=7)
+    assert out.shape[2] == 7
+    said = [r.message for r in caplog.records if "resampled" in r.message]
+    assert len(said) == 1
+    assert "learnt on 4 frames" in said[0] and "to the 7 frames" in said[0]
+
+
+def test_prepared_tensors_are_freed_after_sampling(rig, motion, apply) -> None:
+    model = apply(rig.model, motion)
+    rig.sample(model)
+    assert model.model_options["transformer_options"]["motion_embedding"].prepared == {}
+
+
+def test_a_lora_on_the_same_layers_still_counts(rig, motion, apply) -> None:
+    key = next(k for k in rig.model.model.state_dict() if "temp_attentions" in k and k.endswith("attn1.to_v.weight"))
+    lora = rig.model.clone()
+    weight = rig.model.model.state_dict()[key]
+    lora.add_patches({key: ("diff", (torch.full_like(weight, 0.05),))})
+    outputs = [rig.sample(m) for m in (rig.model, lora, apply(rig.model, motion), apply(lora, motion))]
+    assert all((a - b).abs().max() > 1e-4 for i, a in enumerate(outputs) for b in outputs[:i])
+
+
+class TestRefusals:
+    def test_another_family(self, rig, motion, apply) -> None:
+        error = rig.part("motion_embedding.errors").InputError
+        with pytest.raises(error, match="learnt on a wan model, and the connected model is unet3d"):
+            apply(rig.model, motion.replace(backbone="wan"))
+
+    def test_missing_layer(self, rig, motion, apply) -> None:
+        error = rig.part("motion_embedding.errors").InputError
+        layers = {f"more.{n}": v for n, v in motion.layers.items()}
+        with pytest.raises(error, match=r"no layer 'more\..*are missing"):
+            apply(rig.model, motion.replace(layers=layers))
+
+    def test_another_width(self, rig, motion, apply) -> None:
+        error = rig.part("motion_embedding.errors").InputError
+        layers = {n: v.map(lambda t: t[..., :4], lambda t: t[..., :4]) for n, v in motion.layers.items()}
+        with pytest.raises(error, match="is 4 wide"):
+            apply(rig.model, motion.replace(layers=layers))
+
+    def test_empty_range(self, rig, motion, apply) -> None:
+        error = rig.part("motion_embedding.errors").InputError
+        with pytest.raises(error, match=r"start_percent: 0\.5 is not before"):
+            apply(rig.model, motion, start_percent=0.5, end_percent=0.5)
+
+
+class TestFiles:
+    def test_save_then_load_gives_the_same_samples(self, rig, motion, apply) -> None:
+        nodes = rig.part("nodes.embedding")
+        path = Path(nodes.SaveMotionEmbedding.execute(motion, "deep/roundabout", "full").result[0])
+        assert path.parts[-2:] == ("deep", "roundabout.safetensors")
+        again = Path(nodes.SaveMotionEmbedding.execute(motion, "deep/roundabout", "full").result[0])
+        assert again.name == "roundabout_2.safetensors"
+        loaded = nodes.LoadMotionEmbedding.execute("deep/roundabout.safetensors").result[0]
+        assert torch.equal(rig.sample(apply(rig.model, loaded)), rig.sample(apply(rig.model, motion)))
+
+    @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "", "folder/", "../../x.safetensors"])
+    def test_names_outside_the_folder_are_refused_before_the_run(self, rig, name) -> None:
+        answer = rig.part("nodes.embedding").SaveMotionEmbedding.validate_inputs(name)
+        assert isinstance(answer, str) and answer.startswith("filename:")
+
+    def test_unwritable_folder_is_refused_before_the_run(self, rig, monkeypatch, tmp_path) -> None:
+        common = rig.part("nodes.common")
+        monkeypatch.setattr(common, "target_path", lambda name: tmp_path / "file" / name)
+        (tmp_path / "file").write_text("")
+        save = rig.part("nodes.embedding")
+        monkeypatch.setattr(save, "target_path", common.target_path)
+        assert "cannot be written to" in save.SaveMotionEmbedding.validate_inputs("motion")
+
+    def test_load_refuses_what_is_no_motion_before_the_run(self, rig) -> None:
+        answer = rig.part("nodes.embedding").LoadMotionEmbedding.validate_inputs("gone.safetensors")
+        assert "does not exist" in answer
+
+    def test_the_folder_lists_motions_only(self, rig) -> None:
+        import folder_paths
+
+        rig.part("nodes.embedding")
+        folder = Path(folder_paths.get_folder_paths("motion_embeddings")[0])
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "notes.txt").write_text("no motion")
+        assert "notes.txt" not in folder_paths.get_filename_list("motion_embeddings")
+
+
+def test_debias_node_returns_a_new_motion(rig, motion) -> None:
+    out = rig.part("nodes.embedding").DebiasMotion.execute(motion, "difference", "without_mean").result[0]
+    assert (out.debias.value, out.debias.query_key) == ("difference", "without_mean")
+    assert motion.debias.value == "plain"

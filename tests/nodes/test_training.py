@@ -1,0 +1,136 @@
+"""Training inside the real host, on a small random model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+pytestmark = pytest.mark.host
+
+
+def test_the_loss_falls_and_every_layer_learns(rig) -> None:
+    trained = rig.train(steps=30, layers="all", learning_rate=0.05, start_percent=0.3, end_percent=0.7)
+    assert len(trained.losses) == 30
+    assert np.mean(trained.losses[-8:]) < 0.97 * np.mean(trained.losses[:8])
+    embedding = trained.embedding
+    assert (embedding.frames, embedding.height, embedding.width, embedding.prediction) == (4, 8, 6, "sample")
+    for layer in embedding.layers.values():
+        assert set(layer.value) == {"attn1", "attn2"}
+        assert all(t.abs().max() > 0 for t in (layer.query_key, *layer.value.values()))
+
+
+def test_training_leaves_the_model_as_it_was(rig) -> None:
+    before, sampled = rig.state(), rig.sample()
+    rig.train()
+    rig.assert_unchanged(before)
+    assert torch.equal(rig.sample(), sampled)
+
+
+def test_same_seed_same_embedding(rig) -> None:
+    first, again, other = rig.train(seed=1), rig.train(seed=1), rig.train(seed=2)
+    assert first.losses == again.losses != other.losses
+    for name, layer in first.embedding.layers.items():
+        assert torch.equal(layer.query_key, again.embedding.layers[name].query_key)
+
+
+def test_debiased_loss_is_what_the_equations_say(rig) -> None:
+    """At step 0 nothing is learnt: the loss is the frozen model's error, recomputed here through the host's parts."""
+    base, debiased = rig.train(steps=1, loss="base").losses[0], rig.train(steps=1, loss="debiased").losses[0]
+    assert debiased > base
+    generator = torch.Generator().manual_seed(0)
+    offset = torch.rand((), generator=generator).item()
+    reference = int(torch.randint(4, (), generator=generator))
+    noise, latents = torch.randn(1, 12, 4, 8, 6, generator=generator), rig.latents()
+    sampling = rig.model.model.model_sampling
+    percent = 1e-3 + (1 - 2e-3) * ((offset + 0.5 * 0.6180339887498949) % 1)
+    sigma = torch.tensor([sampling.percent_to_sigma(percent)])
+    latents = rig.model.model.process_latent_in(latents)
+    text = rig.prompt("a blue square on a brown background")[0][0]
+    with torch.inference_mode():
+        error = rig.model.model.apply_model(latents + sigma * noise, sigma, c_crossattn=text) - latents
+    relative = 2**0.5 * error - error[:, :, reference : reference + 1]
+    assert base == pytest.approx(error.square().mean().item(), rel=1e-4)
+    assert debiased == pytest.approx((error.square().mean() + relative.square().mean()).item(), rel=1e-4)
+
+
+def test_cancel_stops_within_a_step_keeps_what_was_learnt_and_cleans_up(rig) -> None:
+    import comfy.model_management as management
+    import comfy.utils
+
+    before, kept, seen = rig.state(), [], []
+
+    def press_cancel_at_step_two(value, total, preview, node_id=None):
+        seen.append(value)
+        if value == 2:
+            management.interrupt_current_processing()
+
+    comfy.utils.set_progress_bar_global_hook(press_cancel_at_step_two)
+    try:
+        with pytest.raises(management.InterruptProcessingException):
+            rig.train(steps=50, keep=kept.append)
+    finally:
+        comfy.utils.set_progress_bar_global_hook(None)
+        management.interrupt_current_processing(False)
+    assert seen == [1, 2]
+    assert [e.training["done"] for e in kept] == [2]
+    rig.assert_unchanged(before)
+
+
+def test_an_error_half_way_leaves_the_model_clean(rig, monkeypatch) -> None:
+    before, module = rig.state(), rig.model.model
+    denoised, calls = type(module.model_sampling).calculate_denoised, []
+
+    def fail_at_the_third_call(self, *args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("out of memory")
+        return denoised(self, *args)
+
+    monkeypatch.setattr(type(module.model_sampling), "calculate_denoised", fail_at_the_third_call)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        rig.train(steps=50)
+    rig.assert_unchanged(before)
+
+
+def test_a_lost_loss_names_the_learning_rate(rig, monkeypatch) -> None:
+    error = rig.part("motion_embedding.errors").InputError
+    losses = rig.part("motion_embedding.losses")
+    monkeypatch.setattr(losses, "base", lambda e: e.flatten(1).mean(1) * float("nan"))
+    before = rig.state()
+    with pytest.raises(error, match=r"learning_rate: the loss became nan at step 1"):
+        rig.train(steps=50)
+    rig.assert_unchanged(before)
+
+
+def test_going_on_from_a_motion(rig) -> None:
+    first = rig.train(steps=20, learning_rate=0.05)
+    further = rig.train(steps=1, learning_rate=1e-9, weight_decay=0.0, initial=first.embedding)
+    for name, layer in first.embedding.layers.items():
+        assert torch.allclose(layer.query_key, further.embedding.layers[name].query_key, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("latents", "message"),
+    [
+        (torch.zeros(1, 12, 1, 8, 6), "latents: they hold one frame, and motion needs at least two"),
+        (torch.zeros(4, 12, 8, 6), "image latent .* given to a video model"),
+    ],
+)
+def test_latents_that_cannot_be_learnt_from(rig, latents, message) -> None:
+    with pytest.raises(rig.part("motion_embedding.errors").InputError, match=message):
+        rig.train(latents)
+
+
+def test_node_gives_motion_losses_and_a_picture(rig) -> None:
+    node = rig.part("nodes.training").TrainMotionEmbedding
+    inputs = {"steps": 3, "learning_rate": 0.1, "loss": "base", "layers": "custom", "seed": 0, "fps": 8.0}
+    with torch.inference_mode():
+        out = node.execute(
+            rig.model, rig.prompt("a"), {"samples": rig.latents()}, layer_pattern="up_blocks.*", **inputs
+        )
+    motion, loss_map, picture = out.result
+    assert {name.split(".")[0] for name in motion.layers} == {"up_blocks"}
+    assert motion.fps == 8.0
+    assert len(loss_map["loss"]) == 3
+    assert picture.ndim == 4 and picture.shape[-1] == 3 and 0 <= picture.min() <= picture.max() <= 1
