@@ -106,7 +106,7 @@ def test_cancel_over_http_keeps_what_was_learnt(server: Server, tiny_model: Path
             if progress.value == 3:
                 server.interrupt()
 
-    with pytest.raises(WorkflowError, match="(?i)interrupt|cancel"):
+    with pytest.raises(WorkflowError, match=r"(?i)interrupt|cancel"):
         server.run(prompt, cancel_at_step_three)
     assert max(seen) <= 5, "one step in flight and one on the wire"
     kept = list((server.base / "models" / "motion_embeddings" / "cancelled").glob("*.safetensors"))

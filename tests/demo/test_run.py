@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demo import references
+from demo.run import Reference, Result, measure, plan, scenes_for, shipped, summarise, table
+from demo.tiny_model.world import Look, render
+
+
+@pytest.mark.parametrize("name", references.REFERENCES)
+def test_scenes_share_nothing_with_the_reference(name: str) -> None:
+    look = shipped(name).look
+    scenes = scenes_for(shipped(name), 3)
+    for scene in scenes:
+        assert not {scene.color, scene.shape, scene.background} & {look.color, look.shape, look.background}
+
+
+@pytest.mark.parametrize("name", ["circle", "bounce"])
+def test_default_references_have_three_scenes(name: str) -> None:
+    assert len(scenes_for(shipped(name), 3)) == 3
+
+
+def test_a_perfect_transfer_and_none_are_told_apart() -> None:
+    """The clip with the motion is the reference's motion rendered in the new look, the other one stands still."""
+    reference, scene = shipped("circle"), Look("red", "star", "navy", "striped")
+    _, motion = references.REFERENCES["circle"]
+    _, still = references.REFERENCES["still"]
+    result = Result(scene.prompt, scene, render(scene, still), render(scene, motion))
+    scores = measure(reference, references.frames_of("circle"), result)
+    assert scores["with"]["object_track_correlation"] > 0.98
+    assert abs(scores["without"]["object_track_correlation"]) < 0.2
+    for kind in ("without", "with"):
+        assert scores[kind]["color_right"] == scores[kind]["shape_right"] == scores[kind]["background_right"] == 1
+        assert scores[kind]["reference_color_leaked"] == 0
+
+
+def test_a_copy_of_the_reference_is_called_a_leak() -> None:
+    reference, frames = shipped("circle"), references.frames_of("circle")
+    scene = Look("red", "star", "navy", "striped")
+    scores = measure(reference, frames, Result(scene.prompt, scene, frames, frames))["with"]
+    assert (scores["reference_color_leaked"], scores["color_right"], scores["shape_right"]) == (1, 0, 0)
+
+
+def test_unknown_looks_are_measured_by_motion_alone() -> None:
+    frames = references.frames_of("camera_pan")
+    numbers = measure(Reference("mine", Path("mine.mp4")), frames, Result("a cat", None, frames, np.zeros_like(frames)))
+    assert numbers["without"] == {"motion_fidelity": pytest.approx(1.0)}
+    assert numbers["with"] == {"motion_fidelity": 0.0}
+
+
+def test_summary_by_hand_leaves_footage_without_a_score_out() -> None:
+    def item(value: float, correlation: float | None) -> dict:
+        part = {"motion_fidelity": value}
+        if correlation is not None:
+            part["object_track_correlation"] = correlation
+        return {"without": dict.fromkeys(part, 0.0), "with": part}
+
+    summary = summarise([item(1.0, 0.8), item(0.5, 1.0), item(0.0, None)])
+    assert summary["motion_fidelity"] == {"without": 0.0, "with": 0.75}
+    assert summary["object_track_correlation"]["with"] == pytest.approx(0.9)
+    assert "object track correlation" in table(summary)
+    assert summarise([item(0.4, None)])["motion_fidelity"]["with"] == 0.4
+
+
+def test_plan_for_the_users_own_clip_and_prompt() -> None:
+    arguments = Namespace(video=Path("a/dance.mp4"), reference_prompt="", prompt=["a cat"], references=None)
+    ((reference, scenes, options),) = plan(arguments)
+    assert (reference.name, reference.look, scenes, options) == ("dance", None, [("a cat", None)], {})
