@@ -29,7 +29,7 @@ from .contact_sheet import Row, contact_sheet, save_png
 from .host import ROOT, Server, link_model, prepare_base
 from .progress import Progress
 from .tiny_model.judge import judge
-from .tiny_model.world import SIZE, Look
+from .tiny_model.world import FPS, SIZE, Look
 from .workflow import load, set_inputs, to_prompt
 
 WORKFLOW = ROOT / "workflows" / "first_steps.json"
@@ -44,6 +44,10 @@ SCENES = (
     Look("magenta", "triangle", "black"),
     Look("yellow", "cross", "navy"),
     Look("cyan", "square", "gray", "checkered"),
+    Look("blue", "triangle", "brown"),
+    Look("red", "circle", "black"),
+    Look("green", "cross", "brown", "striped"),
+    Look("yellow", "square", "black"),
 )
 
 
@@ -77,7 +81,7 @@ def shipped(name: str) -> Reference:
 def real_world() -> Reference:
     """Footage of a street: it shows that real video loads and trains; the tiny model can only draw sprites."""
     clip = references.real_clip(CACHE)
-    return Reference("real_footage", clip, start=references.REAL_CLIP_START, fps=8.0)
+    return Reference("real_footage", clip, start=references.REAL_CLIP_START, fps=float(FPS))
 
 
 def scenes_for(reference: Reference, count: int) -> list[Look]:
@@ -126,7 +130,7 @@ def read_frames(path: Path, reference: Reference | None = None, frames: int = 8)
 def make(server: Server, reference: Reference, prompt: str, look: Look | None, folder: Path, options: dict) -> Result:
     """Run the workflow once. The training is cached by ComfyUI, so only the first scene of a reference pays for it."""
     base = to_prompt(load(WORKFLOW), server.object_info())
-    slug = "".join(c if c.isalnum() else "_" for c in prompt)[:60]
+    slug = "".join(c if c.isalnum() else "_" for c in prompt)[:100]
     changes = {
         "Model.folder": MODEL,
         "Reference clip.file": server.upload(reference.video),
@@ -157,15 +161,16 @@ def measure(reference: Reference, source: np.ndarray, result: Result) -> dict:
     source_tracks, numbers = track_points(source), {}
     for kind, frames in (("without", result.without), ("with", result.carried)):
         numbers[kind] = {"motion_fidelity": motion_fidelity(source_tracks, track_points(frames))}
-        if result.look is not None and reference.look is not None:
-            verdict = judge(frames)
+        verdict = judge(frames)
+        if reference.look is not None:
             path = judge(source).track
+            numbers[kind]["object_track_correlation"] = trajectory_correlation(path, verdict.track)
+            numbers[kind]["reference_color_leaked"] = float(verdict.color == reference.look.color)
+        if result.look is not None:
             numbers[kind] |= {
-                "object_track_correlation": trajectory_correlation(path, verdict.track),
                 "color_right": float(verdict.color == result.look.color),
                 "shape_right": float(verdict.shape == result.look.shape),
                 "background_right": float(verdict.background == result.look.background),
-                "reference_color_leaked": float(verdict.color == reference.look.color),
             }
     return {"reference": reference.name, "prompt": result.prompt, **numbers}
 
@@ -211,7 +216,7 @@ def sheet_rows(reference: Reference, source: np.ndarray, results: list[Result]) 
 def run(todo: list[tuple[Reference, list[tuple[str, Look | None]], dict]], base: Path, output: Path) -> dict:
     """Learn from every reference and make its scenes; returns the metrics, also written to ``metrics.json``."""
     link_model(prepare_base(base), WEIGHTS, MODEL)
-    begin, items, rows = time.time(), [], []
+    begin, items, rows, videos = time.time(), [], [], []
     with Server(base) as server:
         for reference, scenes, options in todo:
             folder = output / reference.name
@@ -221,7 +226,9 @@ def run(todo: list[tuple[Reference, list[tuple[str, Look | None]], dict]], base:
             results = [make(server, reference, prompt, look, folder, options) for prompt, look in scenes]
             items += [measure(reference, source, r) for r in results]
             rows += sheet_rows(reference, source, results)
-    metrics = {"seconds": round(time.time() - begin, 1), "summary": summarise(items), "items": items}
+            videos += sorted(str(p) for p in folder.glob("*") if p.stat().st_mtime >= begin)
+    seconds = round(time.time() - begin, 1)
+    metrics = {"seconds": seconds, "summary": summarise(items), "items": items, "videos": videos}
     save_png(output / "contact_sheet.png", contact_sheet(rows, "Motion learnt from the reference, put into new scenes"))
     half_written = output / "metrics.json.tmp"
     half_written.write_text(json.dumps(metrics, indent=2) + "\n")
@@ -232,7 +239,7 @@ def run(todo: list[tuple[Reference, list[tuple[str, Look | None]], dict]], base:
 def plan(arguments: argparse.Namespace) -> list[tuple[Reference, list[tuple[str, Look | None]], dict]]:
     """What to run: the user's clip when there is one, else the shipped ones and a moment of real footage."""
     if arguments.video:
-        reference = Reference(arguments.video.stem, arguments.video, arguments.reference_prompt)
+        reference = Reference(arguments.video.stem, arguments.video, arguments.reference_prompt, fps=float(FPS))
         prompts = [(p, None) for p in arguments.prompt] or [(s.prompt, s) for s in SCENES[:3]]
         return [(reference, prompts, {})]
     todo = []
@@ -256,7 +263,7 @@ def main() -> None:
         parser.error(f"--video: {arguments.video} does not exist")
     metrics = run(plan(arguments), CACHE / "comfyui", OUTPUT)
     print(f"\n{table(metrics['summary'])}\n\n{metrics['seconds']:.0f} seconds. Written:")
-    for path in sorted(OUTPUT.rglob("*.*")):
+    for path in [OUTPUT / "contact_sheet.png", OUTPUT / "metrics.json", *map(Path, metrics["videos"])]:
         print(f"  {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
 
 

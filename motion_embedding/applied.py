@@ -44,9 +44,7 @@ class Applied:
     strength_value: float = 1.0
     positive_only: bool = False
 
-    @property
-    def per_group(self) -> bool:
-        return self.positive_only
+    settled = True
 
     def addition(
         self, site: TemporalAttention, projection: Projection, grid: tuple[int, int], call: Call

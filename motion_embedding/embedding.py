@@ -13,7 +13,7 @@ import torch
 from .debias import Debias
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerEmbedding:
     """What one transformer block learnt.
 
@@ -34,7 +34,7 @@ class LayerEmbedding:
         return LayerEmbedding(query_key(self.query_key), {name: value(t) for name, t in self.value.items()})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MotionEmbedding:
     """The motion of one clip, as learnt on one kind of model.
 
@@ -45,7 +45,7 @@ class MotionEmbedding:
     fps: frames per second of that clip, 0 when unknown.
     prediction: the model's own prediction space: ``epsilon``, ``v``, ``sample`` or ``flow``.
     debias: how values and query-keys are rid of appearance when used.
-    training: how it came to be (prompt, steps, loss, seed, ...); anything JSON can hold.
+    training: how it came to be (steps, loss, seed, ...); anything JSON can hold.
     """
 
     layers: Mapping[str, LayerEmbedding]

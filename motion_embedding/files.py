@@ -22,10 +22,15 @@ _PLAIN_FIELDS = ("backbone", "frames", "height", "width", "fps", "prediction")
 
 
 def save(embedding: MotionEmbedding, path: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write to a temporary file beside ``path``, then rename, so that no half-written file is ever seen."""
+    """Write to a temporary file beside ``path``, then rename, so that no half-written file is ever seen.
+
+    A camera motion uses no values, so its file holds none.
+    """
     tensors = {}
     for name, layer in embedding.layers.items():
         tensors[f"{name}.query_key"] = layer.query_key
+        if embedding.debias.value == "camera":
+            continue
         tensors |= {f"{name}.value.{attention}": value for attention, value in layer.value.items()}
     document = {field: getattr(embedding, field) for field in _PLAIN_FIELDS}
     document |= {
@@ -69,11 +74,17 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise InputError(
             "motion_embedding", f"{path.name} holds no motion embedding.", "Pick a file that SaveMotionEmbedding wrote."
         )
-    document = json.loads(text)
-    if document["version"] > VERSION:
+    try:
+        document = json.loads(text)
+        version = int(document["version"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            "motion_embedding", f"the description in {path.name} cannot be read ({error!r}).", "Copy or train it again."
+        ) from error
+    if version > VERSION:
         raise InputError(
             "motion_embedding",
-            f"{path.name} was written by a newer version of this pack (format {document['version']}).",
+            f"{path.name} was written by a newer version of this pack (format {version}).",
             "Update the pack.",
         )
     return document
@@ -91,9 +102,14 @@ def load(path: Path) -> MotionEmbedding:
             else:
                 layer, _, attention = key.rpartition(".value.")
                 value.setdefault(layer, {})[attention] = tensor
-    return MotionEmbedding(
-        layers={layer: LayerEmbedding(rows, value.get(layer, {})) for layer, rows in query_key.items()},
-        **{field: document[field] for field in _PLAIN_FIELDS},
-        debias=Debias(**document["debias"]),
-        training=document["training"],
-    )
+    try:
+        return MotionEmbedding(
+            layers={layer: LayerEmbedding(rows, value.get(layer, {})) for layer, rows in query_key.items()},
+            **{field: document[field] for field in _PLAIN_FIELDS},
+            debias=Debias(**document["debias"]),
+            training=document["training"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "motion_embedding", f"{Path(path).name} does not hold together ({error}).", "Copy or train it again."
+        ) from error

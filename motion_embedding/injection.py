@@ -15,6 +15,7 @@ from .backbones import Backbone, TemporalAttention, find_backbone
 from .embedding import MotionEmbedding
 from .errors import InputError
 from .install import Source, installed, reach
+from .node_text import tell
 
 KEY = "motion_embedding"
 _log = logging.getLogger(__name__)
@@ -23,17 +24,18 @@ _families: WeakKeyDictionary[torch.nn.Module, tuple[Backbone, list[TemporalAtten
 
 @dataclass(frozen=True)
 class Entry:
-    """One source and the noise levels at which it acts: ``start >= sigma >= end``; None for no bound."""
+    """One source and the part of the sampling in which it acts, in percent of the way from noise to clip."""
 
     source: Source
-    start: float | None = None
-    end: float | None = None
+    start_percent: float = 0.0
+    end_percent: float = 1.0
 
-    def active(self, sigma: torch.Tensor) -> bool:
-        if self.start is None and self.end is None:
+    def active(self, sigma: torch.Tensor, sampling) -> bool:
+        """Bounds are turned into noise levels here: a node further down may have changed the model's schedule."""
+        if self.start_percent <= 0 and self.end_percent >= 1:
             return True
-        level = float(sigma.max())
-        return (self.start is None or level <= self.start) and (self.end is None or level > self.end)
+        begin, end = (float(sampling.percent_to_sigma(p)) for p in (self.start_percent, self.end_percent))
+        return begin >= float(sigma.max()) > end
 
 
 class MotionStack:
@@ -46,6 +48,7 @@ class MotionStack:
         self.entries = tuple(entries)
         self.prepared: dict = {}
         self.announced: set[str] = set()
+        self.checked = False
 
     def __deepcopy__(self, memo: dict) -> MotionStack:
         return self
@@ -54,10 +57,15 @@ class MotionStack:
         return MotionStack((*self.entries, entry))
 
     def announce(self, message: str) -> None:
-        """Log a message once per stack."""
+        """Tell the person something, once."""
         if message not in self.announced:
             self.announced.add(message)
-            _log.info(message)
+            tell(message)
+
+    def unreached(self) -> set[str]:
+        """Layers of the embeddings in use that no call of the model has come by so far."""
+        named = {name for e in self.entries if isinstance(e.source, Applied) for name in e.source.embedding.layers}
+        return named - {layer for _, layer, *_ in self.prepared}
 
 
 def family_of(model: torch.nn.Module) -> tuple[Backbone, list[TemporalAttention]]:
@@ -71,18 +79,24 @@ def around_apply_model(
     executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs
 ):
     """The wrapper: while the model runs, its temporal attentions see the stack's active embeddings."""
-    stack: MotionStack = (transformer_options or {}).get(KEY)
-    sources = [e.source for e in stack.entries if e.active(t)] if stack else []
+    stack: MotionStack | None = (transformer_options or {}).get(KEY)
+    model = executor.class_obj
+    sources = [e.source for e in stack.entries if e.active(t, model.model_sampling)] if stack else []
     if not sources:
         return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
-    family = family_of(executor.class_obj)
+    family = family_of(model)
     call = family[0].call(x, transformer_options.get("cond_or_uncond", (0,)))
-    frozen = all(isinstance(s, Applied) for s in sources)
     for source in sources:
         if isinstance(source, Applied) and (message := fit_message(source.embedding, call)):
             stack.announce(message)
-    with installed(executor.class_obj.diffusion_model, sources, call, stack.prepared if frozen else None, family):
-        return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+    with installed(model.diffusion_model, sources, call, stack.prepared, family):
+        output = executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+    if len(sources) == len(stack.entries) and not stack.checked:
+        stack.checked = True
+        if unreached := stack.unreached():
+            _families.pop(model, None)
+            _log.warning("The model never came by these layers of the motion: %s", ", ".join(sorted(unreached)))
+    return output
 
 
 def fit_message(embedding: MotionEmbedding, call) -> str | None:
@@ -99,12 +113,9 @@ def fit_message(embedding: MotionEmbedding, call) -> str | None:
 
 def with_source(model, source: Source, start_percent: float = 0.0, end_percent: float = 1.0):
     """A clone of the ``ModelPatcher`` with one more source on its stack; the given one is left alone."""
-    sampling = model.get_model_object("model_sampling")
-    start = None if start_percent <= 0 else sampling.percent_to_sigma(start_percent)
-    end = None if end_percent >= 1 else sampling.percent_to_sigma(end_percent)
     clone = model.clone()
     options = clone.model_options.setdefault("transformer_options", {})
-    stack = options.get(KEY, MotionStack()).plus(Entry(source, start, end))
+    stack = options.get(KEY, MotionStack()).plus(Entry(source, start_percent, end_percent))
     options[KEY] = stack
     clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
     clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_apply_model)
@@ -113,27 +124,27 @@ def with_source(model, source: Source, start_percent: float = 0.0, end_percent: 
     return clone
 
 
-def check_fit(model, embedding: MotionEmbedding) -> None:
-    """Raise :class:`InputError` unless ``embedding`` was learnt on this kind of model."""
+def check_fit(model, embedding: MotionEmbedding, name: str = "motion") -> None:
+    """Raise :class:`InputError` about the input ``name`` unless ``embedding`` was learnt on this kind of model."""
     backbone, attentions = family_of(model.model)
     if backbone.family != embedding.backbone:
         raise InputError(
-            "motion_embedding",
+            name,
             f"it was learnt on a {embedding.backbone} model, and the connected model is {backbone.family}.",
             "Connect the kind of model it was learnt on, or train the motion again on this one.",
         )
     if unknown := reach(attentions, embedding.layers):
         raise InputError(
-            "motion_embedding",
+            name,
             f"this model has no layer {unknown[0]!r} ({len(unknown)} of {len(embedding.layers)} are missing).",
             "Connect the model it was learnt on, or train the motion again on this one.",
         )
     widths = {a.layer: a.width for a in attentions}
-    for name, layer in embedding.layers.items():
-        if layer.width != widths[name]:
+    for layer, rows in embedding.layers.items():
+        if rows.width != widths[layer]:
             raise InputError(
-                "motion_embedding",
-                f"layer {name!r} is {layer.width} wide, and {widths[name]} in the connected model.",
+                name,
+                f"layer {layer!r} is {rows.width} wide, and {widths[layer]} in the connected model.",
                 "Connect the model it was learnt on, or train the motion again on this one.",
             )
 

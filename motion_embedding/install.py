@@ -23,10 +23,10 @@ Projection = Literal["query_key", "value"]
 class Source(Protocol):
     """Something that adds to the inputs of temporal attentions: an embedding in use, or one in training.
 
-    per_group: whether what it adds differs between the positive and the negative half of the batch.
+    settled: whether what it adds stays the same from call to call, so that it can be prepared once.
     """
 
-    per_group: bool
+    settled: bool
 
     def addition(
         self, site: TemporalAttention, projection: Projection, grid: tuple[int, int], call: Call
@@ -51,6 +51,8 @@ class _Shim:
         self.linear, self.forward = linear, forward
 
     def put(self, transform: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        if self.transform is not None:
+            raise RuntimeError("a motion is already installed on this model; give all sources to one installed() call")
         self.transform, self.replaced = transform, self.linear.__dict__.get("forward")
         self.linear.__dict__["forward"] = self.forward
 
@@ -73,39 +75,34 @@ def _shim(model: nn.Module, linear: nn.Module) -> _Shim:
 
 
 class Additions:
-    """Sums what the sources add, prepares it once, and puts it on the tokens of a projection's input.
+    """Puts what the sources add on the tokens of a projection's input.
 
-    prepared: survives from call to call where the sources do not change (a sampling run); None to prepare anew.
+    prepared: what settled sources add, kept from call to call by whoever owns the dictionary.
     """
 
-    def __init__(self, backbone: Backbone, sources: Sequence[Source], call: Call, prepared: dict | None = None) -> None:
+    def __init__(self, backbone: Backbone, sources: Sequence[Source], call: Call, prepared: dict) -> None:
         self.backbone, self.sources, self.call, self.prepared = backbone, sources, call, prepared
-        groups = call.groups if any(s.per_group for s in sources) else None
-        self.key = (tuple(id(s) for s in sources), call.frames, call.height, call.width, groups)
 
     def apply(self, site: TemporalAttention, projection: Projection, x: torch.Tensor) -> torch.Tensor:
-        addition = self._total(site, projection, x)
-        return x if addition is None else self.backbone.add(x, addition, self.call)
-
-    def _total(self, site: TemporalAttention, projection: Projection, x: torch.Tensor) -> torch.Tensor | None:
-        grid = self.backbone.grid(x, self.call)
-        if self.prepared is None:
-            return self._sum(site, projection, grid, x)
-        key = (self.key, site.layer, site.name, projection, grid, x.dtype, x.device)
-        if key not in self.prepared:
-            self.prepared[key] = self._sum(site, projection, grid, x)
-        return self.prepared[key]
-
-    def _sum(
-        self, site: TemporalAttention, projection: Projection, grid: tuple[int, int], x: torch.Tensor
-    ) -> torch.Tensor | None:
-        total = None
+        grid, total = self.backbone.grid(x, self.call), None
         for source in self.sources:
-            part = source.addition(site, projection, grid, self.call)
+            part = self._part(source, site, projection, grid, x)
             if part is not None:
-                part = part.to(x)
                 total = part if total is None else total + part
-        return total
+        return x if total is None else self.backbone.add(x, total, self.call)
+
+    def _part(
+        self, source: Source, site: TemporalAttention, projection: Projection, grid: tuple[int, int], x: torch.Tensor
+    ) -> torch.Tensor | None:
+        layout = (self.call.frames, self.call.height, self.call.width, self.call.groups)
+        key = (id(source), site.layer, site.name, projection, grid, layout, x.dtype, x.device)
+        if key in self.prepared:
+            return self.prepared[key]
+        part = source.addition(site, projection, grid, self.call)
+        part = None if part is None else part.to(x)
+        if source.settled:
+            self.prepared[key] = part
+        return part
 
 
 @contextmanager
@@ -119,10 +116,13 @@ def installed(
     """While open, the temporal attentions of ``model`` see what ``sources`` add to their inputs.
 
     For training, keep it open until ``backward`` is done: activation checkpointing runs the forward again there.
+    prepared: a dictionary to keep between calls that share sources, so that their tensors are made once.
     family: what :func:`find_backbone` said of the model, to spare the walk.
+
+    Raises :class:`RuntimeError` when one is open on the model already: sources add up in one call.
     """
     backbone, attentions = family or find_backbone(model)
-    additions, shims = Additions(backbone, sources, call, prepared), []
+    additions, shims = Additions(backbone, sources, call, {} if prepared is None else prepared), []
     try:
         for site in attentions:
             for linears, projection in (((site.query, site.key), "query_key"), ((site.value,), "value")):

@@ -11,6 +11,7 @@ from .applied import query_key_rows, value_rows
 from .backbones import Call, TemporalAttention
 from .debias import Debias
 from .embedding import LayerEmbedding, MotionEmbedding
+from .errors import InputError
 from .install import Projection
 
 
@@ -21,7 +22,7 @@ class TrainableMotion:
     :meth:`allocate` the parameters exist.
     """
 
-    per_group = False
+    settled = False
 
     def __init__(self, attentions: Sequence[TemporalAttention]) -> None:
         self.chosen = {(a.layer, a.name): a for a in attentions}
@@ -46,7 +47,9 @@ class TrainableMotion:
     def allocate(self, device: torch.device, initial: MotionEmbedding | None = None) -> list[nn.Parameter]:
         """Make the parameters, zero or from ``initial`` (resampled to this clip), and return them."""
         if missed := sorted({layer for layer, _ in self.chosen.keys() - self.grids.keys()}):
-            raise ValueError(f"the model never reached these layers: {', '.join(missed)}")
+            raise InputError(
+                "layers", f"the model never reached {', '.join(missed)}.", "Choose a preset or pattern without them."
+            )
         plain = initial.replace(debias=Debias()) if initial else None
         for (layer, name), (height, width) in self.grids.items():
             frames, channels = self.call.frames, self.chosen[layer, name].width

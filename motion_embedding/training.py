@@ -6,10 +6,9 @@ set up exactly as they are when sampling.
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,20 +16,21 @@ import comfy.model_management
 import comfy.samplers
 import comfy.utils
 import torch
+from comfy.patcher_extension import WrappersMP
 from PIL import Image
 from torch import nn
 
 from . import losses
 from .embedding import MotionEmbedding
 from .errors import InputError
-from .injection import check_fit, family_of, with_source
+from .injection import KEY, check_fit, family_of, fit_message, with_source
+from .node_text import tell
 from .noise_levels import spread
 from .plots import loss_curve
 from .trainable import TrainableMotion
 
 PREVIEW_EVERY = 10
 _ACTIVATIONS_PER_INFERENCE = 6
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,23 +75,30 @@ def train_motion(
 
     latents: as ``VAEEncode`` gives them for the family (``[1, C, F, h, w]`` for video models).
     initial: a motion to start from.
-    keep: called with what was learnt so far when the user cancels; the cancellation then goes on.
+    keep: called with what was learnt so far when the user cancels or the loss is lost; the error then goes on.
 
     Raises :class:`InputError` before any long work when the inputs cannot be trained on, and when the loss is lost.
     """
     backbone, attentions = family_of(model.model)
-    call = backbone.call(latents, (0,))
+    call = backbone.call(latents, (0,), "latents")
     if call.frames < 2:
         raise InputError("latents", "they hold one frame, and motion needs at least two.", "Load more frames.")
+    if recipe.start_percent >= recipe.end_percent:
+        raise InputError(
+            "start_percent",
+            f"{recipe.start_percent} is not before end_percent ({recipe.end_percent}).",
+            "Lower it, or raise the end.",
+        )
     if initial is not None:
-        check_fit(model, initial)
+        check_fit(model, initial, "initial")
+        if message := fit_message(initial, call):
+            tell(message)
     trainable = TrainableMotion(backbone.select(attentions, recipe.layers))
     sampling = model.get_model_object("model_sampling")
     with torch.inference_mode(False), torch.enable_grad():
         latents, positive = _out_of_inference(latents), _out_of_inference(positive)
         patcher = with_source(model, trainable)
-        memory = _ACTIVATIONS_PER_INFERENCE * patcher.memory_required(list(latents.shape))
-        comfy.model_management.load_models_gpu([patcher], memory_required=memory)
+        patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, _reserve_for_activations)
         loop = _TrainingLoop(trainable, recipe, initial, prediction_type(sampling))
 
         def result() -> MotionEmbedding:
@@ -110,11 +117,21 @@ def train_motion(
         guider.inner_set_conds({"positive": positive})
         try:
             guider.sample(torch.zeros_like(latents), latents, loop, torch.ones(1), seed=recipe.seed)
-        except comfy.model_management.InterruptProcessingException:
+        except (comfy.model_management.InterruptProcessingException, InputError):
             if keep is not None and loop.history:
-                keep(result())
+                with contextlib.suppress(InputError):  # a failed rescue must not hide why it was tried
+                    keep(result())
             raise
         return Trained(result(), loop.history)
+
+
+def _reserve_for_activations(executor, model, noise_shape, conds, model_options=None):
+    """Has the host free memory for what ``backward`` needs, several times what sampling does.
+
+    The shape serves for the estimate alone; a larger batch stands for the saved activations.
+    """
+    shape = [_ACTIVATIONS_PER_INFERENCE * noise_shape[0], *noise_shape[1:]]
+    return executor(model, shape, conds, model_options=model_options)
 
 
 class _TrainingLoop(comfy.samplers.Sampler):
@@ -135,8 +152,8 @@ class _TrainingLoop(comfy.samplers.Sampler):
     ) -> torch.Tensor:
         recipe, generator = self.recipe, torch.Generator().manual_seed(self.recipe.seed)
         offset = torch.rand((), generator=generator).item()
-        frames = self.trainable.call.frames if self.trainable.call else latent_image.shape[2]
         bar = comfy.utils.ProgressBar(recipe.steps)
+        model_wrap.model_patcher.unpin_all_weights()  # the host pins by address, and tensors are about to be replaced
         with _frozen(model_wrap.inner_model):
             with torch.no_grad():
                 self._denoise(model_wrap, extra_args, latent_image, torch.zeros_like(latent_image), 0.5)
@@ -148,10 +165,11 @@ class _TrainingLoop(comfy.samplers.Sampler):
             for step in range(recipe.steps):
                 comfy.model_management.throw_exception_if_processing_interrupted()
                 percent = spread(step, offset, max(recipe.start_percent, 1e-3), min(recipe.end_percent, 1 - 1e-3))
-                reference = int(torch.randint(frames, (), generator=generator))
+                reference = int(torch.randint(self.trainable.call.frames, (), generator=generator))
                 fresh = torch.randn(latent_image.shape, generator=generator).to(latent_image)
                 x0, sigma = self._denoise(model_wrap, extra_args, latent_image, fresh, percent)
                 loss = self._loss(x0 - latent_image, sigma, reference)
+                self._check(loss.item(), step)
                 optimiser.zero_grad()
                 scaler.scale(loss).backward()
                 scaler.step(optimiser)
@@ -170,13 +188,15 @@ class _TrainingLoop(comfy.samplers.Sampler):
         per_sample = losses.base(error) if self.recipe.loss == "base" else losses.debiased(error, reference)
         return (per_sample * losses.loss_weight(self.prediction, sigma)).mean()
 
-    def _record(self, loss: float, step: int, bar) -> None:
+    def _check(self, loss: float, step: int) -> None:
         if not math.isfinite(loss):
             raise InputError(
                 "learning_rate",
                 f"the loss became {loss} at step {step + 1}.",
                 f"Lower it (it is {self.recipe.learning_rate}), or run the model in bf16 or fp32.",
             )
+
+    def _record(self, loss: float, step: int, bar) -> None:
         self.history.append(loss)
         preview = None
         if (step + 1) % PREVIEW_EVERY == 0 or step + 1 == self.recipe.steps:
@@ -185,7 +205,7 @@ class _TrainingLoop(comfy.samplers.Sampler):
         bar.update_absolute(step + 1, self.recipe.steps, preview)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
     """Gradients pass through the model and none is computed for it; its flags are as before afterwards."""
     _replace_inference_tensors(model)

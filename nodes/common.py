@@ -27,8 +27,14 @@ def target_path(filename: str) -> Path:
     """Where ``filename`` is to be saved; :class:`InputError` unless it is a plain relative name in the folder."""
     folder = Path(folder_paths.get_folder_paths(FOLDER)[0]).resolve()
     name = filename.strip().removesuffix(".safetensors")
-    path = (folder / f"{name}.safetensors").resolve()
-    if not name or name.endswith(("/", "\\")) or folder not in path.parents:
+    path = (folder / f"{name.replace(chr(0), '')}.safetensors").resolve()
+    if (
+        not name
+        or not name.isprintable()
+        or len(path.name.encode()) > 200
+        or name.endswith(("/", "\\"))
+        or folder not in path.parents
+    ):
         raise InputError(
             "filename", f"{filename!r} is not a name inside {folder}.", "Use a plain name such as 'roundabout'."
         )

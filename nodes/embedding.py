@@ -152,6 +152,8 @@ class SaveMotionEmbedding(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, filename) -> bool | str:
         """Runs before anything else in the graph, so that a long training does not end in a failed write."""
+        if filename is None:  # wired from another node: only known when that has run
+            return True
         try:
             check_writable(target_path(filename))
         except InputError as error:
@@ -188,12 +190,16 @@ class LoadMotionEmbedding(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, motion_embedding) -> str:
+        if motion_embedding is None:
+            return ""
         path = folder_paths.get_full_path(FOLDER, motion_embedding)
         status = Path(path).stat() if path else None
         return f"{path} {status.st_mtime_ns} {status.st_size}" if status else ""
 
     @classmethod
     def validate_inputs(cls, motion_embedding) -> bool | str:
+        if motion_embedding is None:
+            return True
         try:
             files.read_metadata(folder_paths.get_full_path(FOLDER, motion_embedding) or motion_embedding)
         except InputError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import comfy.model_management
 import comfy.sd
 import folder_paths
@@ -9,7 +11,7 @@ import torch
 from comfy_api.latest import io
 
 from ..motion_embedding.errors import InputError
-from ..motion_embedding.text_to_video_folder import find_folders
+from ..motion_embedding.text_to_video_folder import check_folder, find_folders
 
 _DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -41,16 +43,31 @@ class LoadTextToVideoModel(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, folder: str) -> bool | str:
+        """Missing or half-copied folders are refused before anything in the graph runs."""
+        try:
+            if folder is not None:  # None: wired from another node
+                check_folder(_find(folder))
+        except InputError as error:
+            return str(error)
+        return True
+
+    @classmethod
     def execute(cls, folder: str, dtype: str) -> io.NodeOutput:
-        folders = find_folders(folder_paths.get_folder_paths("diffusers"))
-        if folder not in folders:
-            mend = "Copy it to models/diffusers and press R in the editor to refresh the list."
-            raise InputError("folder", f"there is no text-to-video model {folder!r}.", mend)
+        path = _find(folder)
         _require_diffusers()
         # Only here, so that without diffusers the rest of the pack still loads.
         from ..motion_embedding.text_to_video import load_text_to_video
 
-        return io.NodeOutput(*load_text_to_video(folders[folder], _DTYPES[dtype]))
+        return io.NodeOutput(*load_text_to_video(path, _DTYPES[dtype]))
+
+
+def _find(folder: str) -> Path:
+    folders = find_folders(folder_paths.get_folder_paths("diffusers"))
+    if folder not in folders:
+        mend = "Copy it to models/diffusers and press R in the editor to refresh the list."
+        raise InputError("folder", f"there is no text-to-video model {folder!r}.", mend)
+    return folders[folder]
 
 
 def _require_diffusers() -> None:

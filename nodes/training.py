@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 import numpy as np
@@ -10,13 +9,14 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..motion_embedding import files
+from ..motion_embedding.errors import InputError
 from ..motion_embedding.losses import LOSSES
+from ..motion_embedding.node_text import tell
 from ..motion_embedding.plots import loss_curve
 from ..motion_embedding.training import Recipe, train_motion
 from .common import CATEGORY, Motion, target_path
 
 LAYER_PRESETS = ["recommended", "paper", "all", "custom"]
-_log = logging.getLogger(__name__)
 
 
 class TrainMotionEmbedding(io.ComfyNode):
@@ -128,6 +128,10 @@ class TrainMotionEmbedding(io.ComfyNode):
         fps=0.0,
         initial=None,
     ) -> io.NodeOutput:
+        if layers == "custom" and not layer_pattern.strip():
+            raise InputError(
+                "layer_pattern", "it is empty while layers is custom.", "Give a pattern, or pick a preset."
+            )
         recipe = Recipe(
             steps=steps,
             learning_rate=learning_rate,
@@ -146,7 +150,7 @@ def _keep(embedding) -> None:
     """Save what a cancelled training had learnt, so that it can be loaded or gone on from."""
     path = target_path(time.strftime("cancelled/%Y%m%d-%H%M%S"))
     files.save(embedding, path)
-    _log.warning("Training was cancelled after %d steps; kept as %s", embedding.training["done"], path)
+    tell(f"Training stopped after {embedding.training['done']} steps; what was learnt is in {path}")
 
 
 NODES = [TrainMotionEmbedding]

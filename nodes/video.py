@@ -14,6 +14,7 @@ from comfy_api.latest import io, ui
 from comfy_api.util import VideoComponents
 
 from ..motion_embedding.errors import InputError
+from ..motion_embedding.node_text import tell
 from ..motion_embedding.video import DecodedClip, TensorClip, VideoRequest, decode_frames, picture_size
 
 NO_FILE = "none"
@@ -55,7 +56,7 @@ class LoadVideoFrames(io.ComfyNode):
                     min=2,
                     max=4096,
                     tooltip="How many frames. Match the length the model was made for: 8 for the tiny demo model, "
-                    "16 for AnimateDiff, 24 for ZeroScope.",
+                    "16 for ModelScope, 24 for ZeroScope.",
                 ),
                 io.Float.Input(
                     "fps",
@@ -111,12 +112,11 @@ class LoadVideoFrames(io.ComfyNode):
                 io.Float.Output(display_name="fps", tooltip="Frames per second of the frames returned."),
                 io.Int.Output(display_name="frame_count", tooltip="How many frames were returned."),
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def validate_inputs(cls, file: str, video: object = _UNLINKED) -> bool | str:
-        if video is not _UNLINKED:
+        if video is not _UNLINKED or file is None:  # None: wired from another node
             return True
         if not file or file == NO_FILE:
             return "file: no video is chosen. Upload one, or wire one into video."
@@ -149,8 +149,7 @@ class LoadVideoFrames(io.ComfyNode):
         rate = Fraction(clip.fps).limit_denominator(1001)
         output = VideoFromComponents(VideoComponents(images=clip.frames, audio=None, frame_rate=rate))
         summary = _summary(clip)
-        if cls.hidden and cls.hidden.unique_id:
-            _show(summary, cls.hidden.unique_id)
+        tell(summary)
         return io.NodeOutput(clip.frames, output, clip.fps, len(clip.frames), ui=ui.PreviewText(summary))
 
 
@@ -183,14 +182,6 @@ def _summary(clip: DecodedClip) -> str:
     count, height, width = clip.frames.shape[:3]
     text = f"{count} frames, {width}x{height}, {clip.fps:.2f} fps, {clip.times[0]:.2f} to {clip.times[-1]:.2f} s"
     return f"{text}\n{clip.warning}" if clip.warning else text
-
-
-def _show(text: str, node_id: str) -> None:
-    """Write ``text`` on the node in the editor, as the stock nodes do."""
-    # Only inside a running server can its module be imported.
-    from server import PromptServer
-
-    PromptServer.instance.send_progress_text(text, node_id)
 
 
 NODES = [LoadVideoFrames]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import torch
+from einops import rearrange
 from torch import nn
 
 from ..errors import InputError
@@ -60,8 +61,8 @@ class Backbone(ABC):
         """Every attention of ``model`` that mixes frames, in order of use; empty when it is not of this family."""
 
     @abstractmethod
-    def call(self, x: torch.Tensor, groups: Sequence[int]) -> Call:
-        """Reads the layout off the noisy latent. Raises :class:`InputError` when it is no video."""
+    def call(self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image") -> Call:
+        """Reads the layout off a latent. Raises :class:`InputError` about the input ``name`` when it is no video."""
 
     @abstractmethod
     def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:
@@ -90,9 +91,6 @@ class Backbone(ABC):
 
 def add_position_major(x: torch.Tensor, addition: torch.Tensor, groups: int) -> torch.Tensor:
     """For tokens laid out ``[(B h w), F, C]``, batch outermost. See :meth:`Backbone.add`."""
-    if addition.shape[0] == 1 and addition.shape[1] == 1:
-        return x + addition[0, 0]
-    if addition.shape[0] == 1:
-        return (x.unflatten(0, (-1, addition.shape[1])) + addition[0]).flatten(0, 1)
-    split = x.unflatten(0, (groups, -1, addition.shape[1]))
-    return (split + addition[:, None]).flatten(0, 2)
+    g, p = min(groups, addition.shape[0]), addition.shape[1]
+    tokens = rearrange(x, "(g b p) f c -> g b p f c", g=g, p=p)
+    return rearrange(tokens + addition[:, None], "g b p f c -> (g b p) f c")

@@ -54,10 +54,10 @@ class UNet3D(Backbone):
                 ]
         return attentions
 
-    def call(self, x: torch.Tensor, groups: Sequence[int]) -> Call:
+    def call(self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image") -> Call:
         if x.ndim != 5:
             raise InputError(
-                "latent_image",
+                name,
                 f"an image latent of shape {tuple(x.shape)} was given to a video model.",
                 "Use EmptyVideoLatent, or VAEEncode on the frames with this model's VAE.",
             )

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from demo import references
-from demo.run import Reference, Result, measure, plan, scenes_for, shipped, summarise, table
+from demo.run import WORKFLOW, Reference, Result, measure, plan, scenes_for, shipped, summarise, table
 from demo.tiny_model.world import Look, render
+from demo.workflow import load
 
 
 @pytest.mark.parametrize("name", references.REFERENCES)
@@ -19,8 +20,8 @@ def test_scenes_share_nothing_with_the_reference(name: str) -> None:
         assert not {scene.color, scene.shape, scene.background} & {look.color, look.shape, look.background}
 
 
-@pytest.mark.parametrize("name", ["circle", "bounce"])
-def test_default_references_have_three_scenes(name: str) -> None:
+@pytest.mark.parametrize("name", references.REFERENCES)
+def test_every_reference_has_three_scenes(name: str) -> None:
     assert len(scenes_for(shipped(name), 3)) == 3
 
 
@@ -45,11 +46,16 @@ def test_a_copy_of_the_reference_is_called_a_leak() -> None:
     assert (scores["reference_color_leaked"], scores["color_right"], scores["shape_right"]) == (1, 0, 0)
 
 
-def test_unknown_looks_are_measured_by_motion_alone() -> None:
+def test_only_what_is_known_is_measured() -> None:
     frames = references.frames_of("camera_pan")
-    numbers = measure(Reference("mine", Path("mine.mp4")), frames, Result("a cat", None, frames, np.zeros_like(frames)))
+    mine, cat = Reference("mine", Path("mine.mp4")), Result("a cat", None, frames, np.zeros_like(frames))
+    numbers = measure(mine, frames, cat)
     assert numbers["without"] == {"motion_fidelity": pytest.approx(1.0)}
     assert numbers["with"] == {"motion_fidelity": 0.0}
+    look, _ = references.REFERENCES["camera_pan"]
+    known = measure(mine, frames, Result(look.prompt, look, frames, frames))["with"]
+    assert set(known) == {"motion_fidelity", "color_right", "shape_right", "background_right"}
+    assert set(known.values()) == {1.0}
 
 
 def test_summary_by_hand_leaves_footage_without_a_score_out() -> None:
@@ -70,3 +76,14 @@ def test_plan_for_the_users_own_clip_and_prompt() -> None:
     arguments = Namespace(video=Path("a/dance.mp4"), reference_prompt="", prompt=["a cat"], references=None)
     ((reference, scenes, options),) = plan(arguments)
     assert (reference.name, reference.look, scenes, options) == ("dance", None, [("a cat", None)], {})
+
+
+def test_the_two_samplers_of_the_workflow_differ_in_the_model_alone() -> None:
+    """Otherwise what is shown as the motion's work might be another seed, guidance or sampler."""
+    titled = {n["title"]: n for n in load(WORKFLOW)["nodes"]}
+    without, carried = titled["Sample without"], titled["Sample with"]
+    assert without["widgets_values"] == carried["widgets_values"]
+    origins = {link[0]: tuple(link[1:3]) for link in load(WORKFLOW)["links"]}
+    wired = [{i["name"]: origins.get(i["link"]) for i in n["inputs"]} for n in (without, carried)]
+    assert wired[0]["model"] != wired[1]["model"]
+    assert all(wired[0][k] == wired[1][k] for k in wired[0] if k != "model")

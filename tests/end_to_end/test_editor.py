@@ -83,7 +83,9 @@ def test_the_editor_opens_the_workflow_and_agrees_with_our_conversion(path, edit
     assert opened["unknown"] == []
     assert all(link["fits"] for link in opened["links"]), opened["links"]
     assert sorted(tuple(link["ends"]) for link in opened["links"]) == sorted(saved_links(workflow))
-    assert not [text for text in complaints if re.search(r"motion_embeddings|\bME_", text)]
+    ours = [text for text in complaints if re.search(r"motion_embeddings|\bME_", text)]
+    # The front end asks comfy.org who wrote a node, and the page's own policy blocks that: nothing of ours.
+    assert not [text for text in ours if "api.comfy.org" not in text]
     assert to_prompt(workflow, server.object_info()) == opened["prompt"]
 
 

@@ -51,6 +51,10 @@ def test_bad_files_are_named(small, tmp_path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "new.safetensors", {files.FORMAT: json.dumps({"version": 99})})
     with pytest.raises(InputError, match="newer version"):
         files.load(tmp_path / "new.safetensors")
+    for broken in ("{", "[]", "{}"):
+        save_file({"a": torch.zeros(1)}, tmp_path / "odd.safetensors", {files.FORMAT: broken})
+        with pytest.raises(InputError, match=r"description in odd\.safetensors cannot be read"):
+            files.load(tmp_path / "odd.safetensors")
 
 
 def test_a_failed_write_leaves_nothing(small, tmp_path) -> None:

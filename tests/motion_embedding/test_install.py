@@ -116,6 +116,16 @@ def test_two_sources_add_up(small) -> None:
         assert torch.allclose(small(), whole, atol=1e-5)
 
 
+def test_a_second_installation_on_top_is_refused_and_harms_nothing(small) -> None:
+    source = Applied(small.embedding())
+    with installed(small.unet, [source], small.call):
+        expected = small()
+        with pytest.raises(RuntimeError, match="already installed"), installed(small.unet, [source], small.call):
+            pass
+        assert torch.equal(small(), expected)
+    assert overridden(small.unet) == []
+
+
 def test_prepared_once_and_reused(small) -> None:
     prepared: dict = {}
     source = Applied(small.embedding(), positive_only=True)

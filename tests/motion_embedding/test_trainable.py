@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from motion_embedding.embedding import MotionEmbedding
+from motion_embedding.errors import InputError
 from motion_embedding.install import installed
 from motion_embedding.trainable import TrainableMotion
 
@@ -49,5 +50,5 @@ def test_it_learns_and_becomes_an_embedding(small) -> None:
 
 def test_a_layer_that_is_never_reached_is_named(small) -> None:
     trainable = TrainableMotion(small.attentions)
-    with pytest.raises(ValueError, match="never reached these layers: down_blocks"):
+    with pytest.raises(InputError, match=r"layers: the model never reached down_blocks"):
         trainable.allocate(torch.device("cpu"))

@@ -47,15 +47,29 @@ def test_the_given_model_is_not_changed(rig, motion, apply) -> None:
     assert torch.equal(rig.sample(once), expected)
 
 
-def test_an_exception_while_sampling_leaves_the_model_clean(rig, motion, apply) -> None:
-    before, model = rig.state(), apply(rig.model, motion)
+@pytest.mark.parametrize("cancelled", [False, True], ids=["error", "cancel"])
+def test_stopping_inside_the_model_leaves_it_clean(rig, motion, apply, monkeypatch, cancelled) -> None:
+    """Fails in the last temporal attention of the second step, where every projection is swapped."""
+    import comfy.model_management as management
 
-    def fail(args):
-        raise RuntimeError("boom")
+    error = management.InterruptProcessingException if cancelled else RuntimeError
+    before, module, calls = rig.state(), rig.model.model, []
+    last = rig.part("motion_embedding.injection").family_of(module)[1][-1]
+    class_of = type(last.value)
+    forward = class_of.forward
 
-    model.set_model_sampler_post_cfg_function(fail)
-    with pytest.raises(RuntimeError, match="boom"):
-        rig.sample(model)
+    def fail_in_the_second_step(self, *args, **kwargs):
+        if self is last.value:
+            calls.append("forward" in self.__dict__)
+            if len(calls) == 2:
+                raise error("stop")
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(class_of, "forward", fail_in_the_second_step)
+    with pytest.raises(error):
+        rig.sample(apply(rig.model, motion))
+    monkeypatch.undo()
+    assert calls == [True, True], "the projection was swapped when it failed"
     rig.assert_unchanged(before)
 
 
@@ -111,19 +125,43 @@ def test_another_frame_count_is_resampled_and_said(rig, motion, apply, caplog) -
     assert "learnt on 4 frames" in said[0] and "to the 7 frames" in said[0]
 
 
-def test_prepared_tensors_are_freed_after_sampling(rig, motion, apply) -> None:
-    model = apply(rig.model, motion)
+def test_prepared_tensors_are_kept_while_sampling_and_freed_after(rig, motion, apply) -> None:
+    model, sizes = apply(rig.model, motion), []
+    stack = model.model_options["transformer_options"]["motion_embedding"]
+    model.set_model_sampler_post_cfg_function(lambda args: sizes.append(len(stack.prepared)) or args["denoised"])
     rig.sample(model)
-    assert model.model_options["transformer_options"]["motion_embedding"].prepared == {}
+    assert sizes[0] > 0
+    assert sizes[0] == sizes[-1]
+    assert stack.prepared == {}
 
 
-def test_a_lora_on_the_same_layers_still_counts(rig, motion, apply) -> None:
-    key = next(k for k in rig.model.model.state_dict() if "temp_attentions" in k and k.endswith("attn1.to_v.weight"))
+def test_a_lora_on_the_same_layer_gives_what_baked_in_weights_give(rig, motion, apply) -> None:
+    module = rig.model.model
+    key = next(k for k in module.state_dict() if "temp_attentions" in k and k.endswith("attn1.to_v.weight"))
+    weight = module.state_dict()[key]
+    difference = torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)) * 0.1
     lora = rig.model.clone()
-    weight = rig.model.model.state_dict()[key]
-    lora.add_patches({key: ("diff", (torch.full_like(weight, 0.05),))})
-    outputs = [rig.sample(m) for m in (rig.model, lora, apply(rig.model, motion), apply(lora, motion))]
-    assert all((a - b).abs().max() > 1e-4 for i, a in enumerate(outputs) for b in outputs[:i])
+    lora.add_patches({key: ("diff", (difference,))})
+    patched = rig.sample(apply(lora, motion))
+    plain = rig.sample(apply(rig.model, motion))
+    with torch.inference_mode():
+        weight.add_(difference)
+        baked = rig.sample(apply(rig.model, motion))
+        weight.sub_(difference)
+    assert torch.allclose(patched, baked, atol=1e-5)
+    assert (patched - plain).abs().max() > 1e-3
+
+
+def test_a_layer_that_is_never_reached_is_warned_of(rig, motion, apply, caplog) -> None:
+    model = apply(rig.model, motion)
+    stack = model.model_options["transformer_options"]["motion_embedding"]
+    source = stack.entries[0].source
+    object.__setattr__(
+        source, "embedding", motion.replace(layers={**motion.layers, "ghost": next(iter(motion.layers.values()))})
+    )
+    with caplog.at_level(logging.WARNING):
+        rig.sample(model)
+    assert any("never came by" in r.message and "ghost" in r.message for r in caplog.records)
 
 
 class TestRefusals:
@@ -164,6 +202,27 @@ class TestFiles:
     def test_names_outside_the_folder_are_refused_before_the_run(self, rig, name) -> None:
         answer = rig.part("nodes.embedding").SaveMotionEmbedding.validate_inputs(name)
         assert isinstance(answer, str) and answer.startswith("filename:")
+
+    @pytest.mark.parametrize("name", ["a\0b", "x" * 300, "tab\tbed"])
+    def test_names_no_file_system_takes_are_refused_before_the_run(self, rig, name) -> None:
+        answer = rig.part("nodes.embedding").SaveMotionEmbedding.validate_inputs(name)
+        assert isinstance(answer, str) and answer.startswith("filename:")
+
+    def test_wired_names_are_left_to_the_run(self, rig) -> None:
+        nodes, video, model = (rig.part(f"nodes.{n}") for n in ("embedding", "video", "model"))
+        assert nodes.SaveMotionEmbedding.validate_inputs(None) is True
+        assert nodes.LoadMotionEmbedding.validate_inputs(None) is True
+        assert nodes.LoadMotionEmbedding.fingerprint_inputs(None) == ""
+        assert video.LoadVideoFrames.validate_inputs(None) is True
+        assert model.LoadTextToVideoModel.validate_inputs(None) is True
+
+    def test_a_camera_motion_is_saved_without_values(self, rig, motion) -> None:
+        nodes = rig.part("nodes.embedding")
+        camera = nodes.DebiasMotion.execute(motion, "camera", "plain").result[0]
+        path = Path(nodes.SaveMotionEmbedding.execute(camera, "camera", "half").result[0])
+        loaded = nodes.LoadMotionEmbedding.execute("camera.safetensors").result[0]
+        assert all(not layer.value for layer in loaded.layers.values())
+        assert path.stat().st_size < 20_000 + 2 * sum(v.query_key.numel() for v in motion.layers.values())
 
     def test_unwritable_folder_is_refused_before_the_run(self, rig, monkeypatch, tmp_path) -> None:
         common = rig.part("nodes.common")

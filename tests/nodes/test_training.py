@@ -114,12 +114,23 @@ def test_going_on_from_a_motion(rig) -> None:
     ("latents", "message"),
     [
         (torch.zeros(1, 12, 1, 8, 6), "latents: they hold one frame, and motion needs at least two"),
-        (torch.zeros(4, 12, 8, 6), "image latent .* given to a video model"),
+        (torch.zeros(4, 12, 8, 6), "latents: an image latent .* given to a video model"),
     ],
 )
 def test_latents_that_cannot_be_learnt_from(rig, latents, message) -> None:
     with pytest.raises(rig.part("motion_embedding.errors").InputError, match=message):
         rig.train(latents)
+
+
+def test_an_empty_range_is_refused(rig) -> None:
+    with pytest.raises(rig.part("motion_embedding.errors").InputError, match=r"start_percent: 0\.7 is not before"):
+        rig.train(start_percent=0.7, end_percent=0.7)
+
+
+def test_a_motion_of_another_model_cannot_be_gone_on_from(rig) -> None:
+    other = rig.train(steps=1).embedding.replace(backbone="wan")
+    with pytest.raises(rig.part("motion_embedding.errors").InputError, match="initial: it was learnt on a wan model"):
+        rig.train(initial=other)
 
 
 def test_node_gives_motion_losses_and_a_picture(rig) -> None:
