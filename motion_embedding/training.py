@@ -122,6 +122,10 @@ def train_motion(
                 with contextlib.suppress(InputError):  # a failed rescue must not hide why it was tried
                     keep(result())
             raise
+        except comfy.model_management.OOM_EXCEPTION as error:
+            raise InputError(
+                "latents", "training on them does not fit into this device's memory.", "Use fewer or smaller frames."
+            ) from error
         return Trained(result(), loop.history)
 
 

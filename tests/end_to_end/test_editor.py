@@ -64,8 +64,8 @@ def editor(server: Server) -> Iterator[tuple[Page, list[str]]]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         # A new user is greeted with a dialog that would cover the graph.
         page.request.post(f"{server.address}/settings/Comfy.TutorialCompleted", data="true")
-        page.goto(server.address)
-        page.wait_for_function(EDITOR_IS_READY, timeout=120_000)
+        page.goto(server.address, timeout=180_000)
+        page.wait_for_function(EDITOR_IS_READY, timeout=180_000)
         yield page, complaints
         browser.close()
 
