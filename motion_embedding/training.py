@@ -21,6 +21,7 @@ from PIL import Image
 from torch import nn
 
 from . import losses
+from .backbones import Call
 from .embedding import MotionEmbedding
 from .errors import InputError
 from .injection import KEY, check_fit, family_of, fit_message, with_source
@@ -80,15 +81,7 @@ def train_motion(
     Raises :class:`InputError` before any long work when the inputs cannot be trained on, and when the loss is lost.
     """
     backbone, attentions = family_of(model.model)
-    call = backbone.call(latents, (0,), "latents")
-    if call.frames < 2:
-        raise InputError("latents", "they hold one frame, and motion needs at least two.", "Load more frames.")
-    if recipe.start_percent >= recipe.end_percent:
-        raise InputError(
-            "start_percent",
-            f"{recipe.start_percent} is not before end_percent ({recipe.end_percent}).",
-            "Lower it, or raise the end.",
-        )
+    call = _check(backbone.call(latents, (0,), "latents"), recipe)
     if initial is not None:
         check_fit(model, initial, "initial")
         if message := fit_message(initial, call):
@@ -127,6 +120,18 @@ def train_motion(
                 "latents", "training on them does not fit into this device's memory.", "Use fewer or smaller frames."
             ) from error
         return Trained(result(), loop.history)
+
+
+def _check(call: Call, recipe: Recipe) -> Call:
+    if call.frames < 2:
+        raise InputError("latents", "they hold one frame, and motion needs at least two.", "Load more frames.")
+    if recipe.start_percent >= recipe.end_percent:
+        raise InputError(
+            "start_percent",
+            f"{recipe.start_percent} is not before end_percent ({recipe.end_percent}).",
+            "Lower it, or raise the end.",
+        )
+    return call
 
 
 def _reserve_for_activations(executor, model, noise_shape, conds, model_options=None):
@@ -173,7 +178,7 @@ class _TrainingLoop(comfy.samplers.Sampler):
                 fresh = torch.randn(latent_image.shape, generator=generator).to(latent_image)
                 x0, sigma = self._denoise(model_wrap, extra_args, latent_image, fresh, percent)
                 loss = self._loss(x0 - latent_image, sigma, reference)
-                self._check(loss.item(), step)
+                self._require_finite(loss.item(), step)
                 optimiser.zero_grad()
                 scaler.scale(loss).backward()
                 scaler.step(optimiser)
@@ -192,7 +197,7 @@ class _TrainingLoop(comfy.samplers.Sampler):
         per_sample = losses.base(error) if self.recipe.loss == "base" else losses.debiased(error, reference)
         return (per_sample * losses.loss_weight(self.prediction, sigma)).mean()
 
-    def _check(self, loss: float, step: int) -> None:
+    def _require_finite(self, loss: float, step: int) -> None:
         if not math.isfinite(loss):
             raise InputError(
                 "learning_rate",
