@@ -63,7 +63,7 @@ class ApplyMotionEmbedding(io.ComfyNode):
                     options=["both", "positive only"],
                     default="both",
                     tooltip="Which half of the guidance is moved. both: as published. positive only: guidance then "
-                    "also pushes towards the motion: no stronger on our test clips, and the reference's shape shows more.",
+                    "also pushes towards the motion, and more of the reference's shape shows.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the motion.")],
