@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -29,7 +30,7 @@ from .contact_sheet import Row, contact_sheet, save_png
 from .host import ROOT, Server, link_model, prepare_base
 from .progress import Progress
 from .tiny_model.judge import judge
-from .tiny_model.world import FPS, SIZE, Look
+from .tiny_model.world import BACKGROUNDS, COLORS, FPS, PATTERNS, SHAPES, SIZE, Look
 from .workflow import load, set_inputs, to_prompt
 
 WORKFLOW = ROOT / "workflows" / "first_steps.json"
@@ -92,6 +93,14 @@ def scenes_for(reference: Reference, count: int) -> list[Look]:
         for s in SCENES
         if look is None or not {s.color, s.shape, s.background} & {look.color, look.shape, look.background}
     ][:count]
+
+
+def look_of(prompt: str) -> Look | None:
+    """What a prompt asks the tiny model for; None when it is not about one shape, colour and background."""
+    words = re.findall("[a-z]+", prompt.lower())
+    kinds = (COLORS, SHAPES, BACKGROUNDS, PATTERNS)
+    color, shape, background, pattern = (next((w for w in words if w in kind), None) for kind in kinds)
+    return Look(color, shape, background, pattern or "plain") if color and shape and background else None
 
 
 class Ticker:
@@ -240,12 +249,12 @@ def plan(arguments: argparse.Namespace) -> list[tuple[Reference, list[tuple[str,
     """What to run: the user's clip when there is one, else the shipped ones and a moment of real footage."""
     if arguments.video:
         reference = Reference(arguments.video.stem, arguments.video, arguments.reference_prompt, fps=float(FPS))
-        prompts = [(p, None) for p in arguments.prompt] or [(s.prompt, s) for s in SCENES[:3]]
+        prompts = [(p, look_of(p)) for p in arguments.prompt] or [(s.prompt, s) for s in SCENES[:3]]
         return [(reference, prompts, {})]
     todo = []
     for name in arguments.references or DEFAULT_REFERENCES:
         reference = shipped(name)
-        scenes = [(p, None) for p in arguments.prompt] or [(s.prompt, s) for s in scenes_for(reference, 3)]
+        scenes = [(p, look_of(p)) for p in arguments.prompt] or [(s.prompt, s) for s in scenes_for(reference, 3)]
         todo.append((reference, scenes, {}))
     if not arguments.references and not arguments.prompt:
         todo.append((real_world(), [(SCENES[1].prompt, SCENES[1])], {"Learn the motion.steps": 60}))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from demo import references
-from demo.run import WORKFLOW, Reference, Result, measure, plan, scenes_for, shipped, summarise, table
+from demo.run import SCENES, WORKFLOW, Reference, Result, look_of, measure, plan, scenes_for, shipped, summarise, table
 from demo.tiny_model.world import Look, render
 from demo.workflow import load
 
@@ -70,6 +70,16 @@ def test_summary_by_hand_leaves_footage_without_a_score_out() -> None:
     assert summary["object_track_correlation"]["with"] == pytest.approx(0.9)
     assert "object track correlation" in table(summary)
     assert summarise([item(0.4, None)])["motion_fidelity"]["with"] == 0.4
+
+
+@pytest.mark.parametrize("look", SCENES, ids=lambda look: look.prompt)
+def test_a_prompt_about_the_world_is_understood(look: Look) -> None:
+    assert look_of(look.prompt) == look
+
+
+def test_a_prompt_about_something_else_is_not() -> None:
+    assert look_of("a cat in a red hat") is None
+    assert look_of("a red circle") is None
 
 
 def test_plan_for_the_users_own_clip_and_prompt() -> None:
