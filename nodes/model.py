@@ -12,6 +12,7 @@ from comfy_api.latest import io
 
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.text_to_video_folder import check_folder, find_folders
+from .common import CATEGORY
 
 _DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -22,7 +23,7 @@ class LoadTextToVideoModel(io.ComfyNode):
         return io.Schema(
             node_id="ME_LoadTextToVideoModel",
             display_name="Load Text-to-Video Model",
-            category="motion embedding",
+            category=CATEGORY,
             description="Loads a text-to-video model in the diffusers layout (ModelScope, ZeroScope, VideoCrafter2): "
             "a folder with unet, vae, text_encoder, tokenizer and scheduler in models/diffusers. The outputs work "
             "with the stock CLIPTextEncode, KSampler, VAEEncode and VAEDecode.",
@@ -88,7 +89,7 @@ class EmptyVideoLatent(io.ComfyNode):
         return io.Schema(
             node_id="ME_EmptyVideoLatent",
             display_name="Empty Video Latent",
-            category="motion embedding",
+            category=CATEGORY,
             description="Empty latents for a new video, with the channels and the downscale of the VAE given.",
             inputs=[
                 io.Vae.Input("vae", tooltip="The VAE that will decode the video; it says how its latents look."),

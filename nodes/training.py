@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..motion_embedding import files
+from ..motion_embedding.backbones import BACKBONES
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.losses import LOSSES
 from ..motion_embedding.node_text import tell
@@ -16,7 +17,7 @@ from ..motion_embedding.plots import loss_curve
 from ..motion_embedding.training import Recipe, train_motion
 from .common import CATEGORY, Motion, target_path
 
-LAYER_PRESETS = ["recommended", "paper", "all", "custom"]
+LAYER_PRESETS = [*dict.fromkeys(preset for backbone in BACKBONES for preset in backbone.presets), "custom"]
 
 
 class TrainMotionEmbedding(io.ComfyNode):

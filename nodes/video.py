@@ -16,6 +16,7 @@ from comfy_api.util import VideoComponents
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.node_text import tell
 from ..motion_embedding.video import DecodedClip, TensorClip, VideoRequest, decode_frames, picture_size
+from .common import CATEGORY
 
 NO_FILE = "none"
 _ANIMATIONS = (".gif", ".webp", ".apng")
@@ -30,7 +31,7 @@ class LoadVideoFrames(io.ComfyNode):
         return io.Schema(
             node_id="ME_LoadVideoFrames",
             display_name="Load Video Frames",
-            category="motion embedding",
+            category=CATEGORY,
             description=(
                 "Takes a few frames from a video at the rate and size a model wants. Only what is needed is decoded, "
                 "so a long, large file costs no more memory than a short one."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,18 @@ class TestRefusals:
     def test_unwritable_name(self, server, tiny_model, held_out) -> None:
         error = self.refused(server, {"Save the motion.filename": "../../outside"}, held_out)
         assert "filename" in str(error) and "plain name" in str(error)
+
+    def test_missing_model(self, server, tiny_model, held_out) -> None:
+        error = self.refused(server, {"Model.folder": "gone"}, held_out)
+        assert "folder: there is no text-to-video model 'gone'" in str(error)
+
+    def test_half_copied_model(self, server, tiny_model, held_out) -> None:
+        half = server.base / "models" / "diffusers" / "half"
+        shutil.copytree(tiny_model, half)
+        weights = half / "unet" / "diffusion_pytorch_model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:100_000])
+        error = self.refused(server, {"Model.folder": "half"}, held_out)
+        assert "folder" in str(error) and "diffusion_pytorch_model.safetensors" in str(error)
 
     def test_pattern_without_a_layer(self, server, tiny_model, held_out) -> None:
         changes = {"Learn the motion.layers": "custom", "Learn the motion.layer_pattern": "decoder.*"}
