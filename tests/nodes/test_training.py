@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,21 @@ def test_going_on_from_a_motion(rig) -> None:
 def test_latents_that_cannot_be_learnt_from(rig, latents, message) -> None:
     with pytest.raises(rig.part("motion_embedding.errors").InputError, match=message):
         rig.train(latents)
+
+
+def test_motions_loaded_by_a_node_can_be_trained_upon_and_beside(rig) -> None:
+    """What a node loads are inference tensors, which autograd refuses where they are not taken care of."""
+    first = rig.train(steps=2).embedding
+    with torch.inference_mode():
+        layers = {n: v.map(torch.clone, torch.clone) for n, v in first.layers.items()}
+        loaded = first.replace(layers=layers)
+        carrying = rig.part("motion_embedding.injection").apply_embedding(rig.model, loaded)
+    before = rig.state()
+    beside = dataclasses.replace(rig, model=carrying).train(steps=2)
+    further = rig.train(steps=2, initial=loaded)
+    assert beside.losses[0] != rig.train(steps=1).losses[0], "the motion already there acts while training"
+    assert all(np.isfinite(beside.losses + further.losses))
+    rig.assert_unchanged(before)
 
 
 def test_an_empty_range_is_refused(rig) -> None:
