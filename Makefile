@@ -1,9 +1,11 @@
 # make demo [VIDEO=my.mp4] [PROMPT="a red star"]   learn a clip's motion in a real ComfyUI, write videos that carry it
 # make test                                        every test: unit, in-host, over HTTP, in the browser
 # make lint                                        style
+# make tiny-model [MINUTES=130]                    train the demo's model anew, evaluate it (resumes when run again)
 # make clean                                       remove what the runs made, keep the environment
 
-.PHONY: demo test lint clean setup
+.PHONY: demo test lint clean setup tiny-model
+MINUTES ?= 130
 
 setup:
 	@demo/setup.sh
@@ -18,6 +20,12 @@ test:
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+tiny-model: setup
+	.venv/bin/torchrun --nproc-per-node 2 -m demo.tiny_model.train --minutes $(MINUTES)
+	.venv/bin/python -m demo.tiny_model.train_vae --minutes $$(( ($(MINUTES) + 9) / 10 ))
+	.venv/bin/python -m demo.tiny_model.export
+	.venv/bin/python -m demo.tiny_model.evaluate demo/tiny_model/weights --out demo/output/evaluation
 
 clean:
 	rm -rf .cache .pytest_cache .ruff_cache demo/output
