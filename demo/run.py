@@ -167,13 +167,12 @@ def make(server: Server, reference: Reference, prompt: str, look: Look | None, f
 
 def measure(reference: Reference, source: np.ndarray, result: Result) -> dict:
     """The numbers of one scene, each for the clip without and with the motion."""
-    source_tracks, numbers = track_points(source), {}
+    source_tracks, source_path, numbers = track_points(source), judge(source).track, {}
     for kind, frames in (("without", result.without), ("with", result.carried)):
         numbers[kind] = {"motion_fidelity": motion_fidelity(source_tracks, track_points(frames))}
         verdict = judge(frames)
         if reference.look is not None:
-            path = judge(source).track
-            numbers[kind]["object_track_correlation"] = trajectory_correlation(path, verdict.track)
+            numbers[kind]["object_track_correlation"] = trajectory_correlation(source_path, verdict.track)
             numbers[kind]["reference_color_leaked"] = float(verdict.color == reference.look.color)
         if result.look is not None:
             numbers[kind] |= {

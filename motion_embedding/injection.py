@@ -149,6 +149,16 @@ def check_fit(model, embedding: MotionEmbedding, name: str = "motion") -> None:
             )
 
 
+def check_range(start_percent: float, end_percent: float) -> None:
+    """Raise :class:`InputError` unless the range holds anything."""
+    if start_percent >= end_percent:
+        raise InputError(
+            "start_percent",
+            f"{start_percent} is not before end_percent ({end_percent}).",
+            "Lower it, or raise the end.",
+        )
+
+
 def apply_embedding(
     model,
     embedding: MotionEmbedding,
@@ -160,11 +170,6 @@ def apply_embedding(
 ):
     """A ``ModelPatcher`` whose generations follow the embedding's motion; see ``ApplyMotionEmbedding``."""
     check_fit(model, embedding)
-    if start_percent >= end_percent:
-        raise InputError(
-            "start_percent",
-            f"{start_percent} is not before end_percent ({end_percent}).",
-            "Lower it, or raise the end.",
-        )
+    check_range(start_percent, end_percent)
     source = Applied(embedding, strength_query_key, strength_value, positive_only)
     return with_source(model, source, start_percent, end_percent)

@@ -21,10 +21,9 @@ from PIL import Image
 from torch import nn
 
 from . import losses
-from .backbones import Call
 from .embedding import MotionEmbedding
 from .errors import InputError
-from .injection import KEY, check_fit, family_of, fit_message, with_source
+from .injection import KEY, check_fit, check_range, family_of, fit_message, with_source
 from .node_text import tell
 from .noise_levels import spread
 from .plots import loss_curve
@@ -81,7 +80,10 @@ def train_motion(
     Raises :class:`InputError` before any long work when the inputs cannot be trained on, and when the loss is lost.
     """
     backbone, attentions = family_of(model.model)
-    call = _check(backbone.call(latents, (0,), "latents"), recipe)
+    call = backbone.call(latents, (0,), "latents")
+    if call.frames < 2:
+        raise InputError("latents", "they hold one frame, and motion needs at least two.", "Load more frames.")
+    check_range(recipe.start_percent, recipe.end_percent)
     if initial is not None:
         check_fit(model, initial, "initial")
         if message := fit_message(initial, call):
@@ -120,18 +122,6 @@ def train_motion(
                 "latents", "training on them does not fit into this device's memory.", "Use fewer or smaller frames."
             ) from error
         return Trained(result(), loop.history)
-
-
-def _check(call: Call, recipe: Recipe) -> Call:
-    if call.frames < 2:
-        raise InputError("latents", "they hold one frame, and motion needs at least two.", "Load more frames.")
-    if recipe.start_percent >= recipe.end_percent:
-        raise InputError(
-            "start_percent",
-            f"{recipe.start_percent} is not before end_percent ({recipe.end_percent}).",
-            "Lower it, or raise the end.",
-        )
-    return call
 
 
 def _reserve_for_activations(executor, model, noise_shape, conds, model_options=None):
