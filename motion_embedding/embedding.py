@@ -46,6 +46,8 @@ class MotionEmbedding:
     prediction: the model's own prediction space: ``epsilon``, ``v``, ``sample`` or ``flow``.
     debias: how values and query-keys are rid of appearance when used.
     training: how it came to be (steps, loss, seed, ...); anything JSON can hold.
+    inverted_noise: ``[C, F, h, w]``, the reference clip inverted to the noise it could have come from, of variance
+        about 1 (design section 1, inverted noise); None when it does not travel with the embedding.
     """
 
     layers: Mapping[str, LayerEmbedding]
@@ -57,6 +59,7 @@ class MotionEmbedding:
     prediction: str = "epsilon"
     debias: Debias = field(default_factory=Debias)
     training: Mapping[str, Any] = field(default_factory=dict)
+    inverted_noise: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         for name, layer in self.layers.items():
