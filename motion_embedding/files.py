@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -36,7 +37,7 @@ def save(embedding: MotionEmbedding, path: Path, dtype: torch.dtype = torch.floa
     document |= {
         "version": VERSION,
         "fingerprint": embedding.fingerprint,
-        "debias": {"value": embedding.debias.value, "query_key": embedding.debias.query_key},
+        "debias": dataclasses.asdict(embedding.debias),
         "training": dict(embedding.training),
     }
     path = Path(path)
