@@ -20,7 +20,7 @@ import torch
 
 from motion_embedding.video import write_video
 
-from .tiny_model.world import FPS, FRAMES, Look, Motion, render
+from .tiny_model.world import FPS, FRAMES, Look, Motion, render, screen_path
 
 CLIPS = Path(__file__).parent / "clips"
 ENLARGEMENT = 4
@@ -70,9 +70,7 @@ def frames_of(name: str) -> np.ndarray:
 def object_path(name: str) -> np.ndarray:
     """Where the named reference's object truly is, ``[8, 2]`` (x, y) in pixels of a 64x64 frame."""
     _, motion = REFERENCES[name]
-    x = (motion.x - motion.camera_x) * motion.camera_zoom
-    y = (motion.y - motion.camera_y) * motion.camera_zoom
-    return np.stack([x, y], -1) + 31.5
+    return screen_path(motion) + 31.5
 
 
 def write_references(folder: Path = CLIPS) -> list[Path]:

@@ -26,7 +26,6 @@ _SCALES = (0.9, 0.95, 1.0, 1.05, 1.1)
 _BLURS = (0.8, 1.6)
 _PLAIN_DEVIATION = 9.0
 _STRIPED_RATIO = 3.0
-_MOST_SHIFT = 7
 
 
 @dataclass(frozen=True)
@@ -74,33 +73,11 @@ def judge(frames: np.ndarray, color: str | None = None) -> Verdict:
         color=dominant,
         shape=_shape(cover, blobs),
         background=list(world.BACKGROUNDS)[background],
-        pattern=_pattern(frames, labels < len(_COLORS)),
+        pattern=pattern_of(frames, labels < len(_COLORS)),
         track=track,
         area=area,
         visible=float((area > 0).mean()),
     )
-
-
-def camera_track(frames: np.ndarray) -> np.ndarray:
-    """The camera's path ``[F, 2]`` in pixels of a 64x64 frame, from (0, 0), by aligning backgrounds frame by frame.
-
-    Same sign as ``Motion.camera_x``: positive is right and down. NaN along an axis on which the background shows
-    nothing: both on a plain one, y on vertical stripes. Steps up to 7 pixels; zoom is not modelled.
-    """
-    frames = reduce_frames(frames)
-    sprite = _nearest_palette(frames) < len(_COLORS)
-    pattern = _pattern(frames, sprite)
-    if pattern == "plain":
-        return np.full((len(frames), 2), np.nan)
-    hidden = [cv2.dilate(s.astype(np.uint8), np.ones((5, 5))) > 0 for s in sprite]
-    grey = [cv2.GaussianBlur(f.astype(np.float32).mean(-1), (0, 0), 1.0) for f in frames]
-    steps = [
-        _shift(grey[i], grey[i + 1], ~hidden[i], ~hidden[i + 1], pattern == "checkered") for i in range(len(frames) - 1)
-    ]
-    path = np.concatenate([np.zeros((1, 2)), np.reshape(steps, (-1, 2)).cumsum(0)])
-    if pattern == "striped":
-        path[:, 1] = np.nan
-    return path
 
 
 def reduce_frames(frames: np.ndarray) -> np.ndarray:
@@ -108,6 +85,11 @@ def reduce_frames(frames: np.ndarray) -> np.ndarray:
     if frames.shape[1:3] == (world.SIZE, world.SIZE):
         return frames
     return np.stack([cv2.resize(f, (world.SIZE, world.SIZE), interpolation=cv2.INTER_AREA) for f in frames])
+
+
+def sprite_mask(frames: np.ndarray) -> np.ndarray:
+    """Which pixels ``[F, H, W]`` are closer to a sprite's colour than to any background's."""
+    return _nearest_palette(frames) < len(_COLORS)
 
 
 def _nearest_palette(frames: np.ndarray) -> np.ndarray:
@@ -190,7 +172,7 @@ def _normalised(cover: np.ndarray, scale: float = 1.0, unit: bool = True) -> np.
     return crop
 
 
-def _pattern(frames: np.ndarray, sprite: np.ndarray) -> str:
+def pattern_of(frames: np.ndarray, sprite: np.ndarray) -> str:
     """Plain, checkered or striped, from how brightness varies where the object is not."""
     across, down, deviation = 0.0, 0.0, []
     for frame, mask in zip(frames, sprite, strict=True):
@@ -204,31 +186,3 @@ def _pattern(frames: np.ndarray, sprite: np.ndarray) -> str:
     if not deviation or np.median(deviation) < _PLAIN_DEVIATION:
         return "plain"
     return "striped" if across > _STRIPED_RATIO * down else "checkered"
-
-
-def _shift(before: np.ndarray, after: np.ndarray, seen: np.ndarray, seen_after: np.ndarray, both: bool) -> np.ndarray:
-    """How the camera moved between two frames: the least-squares displacement, to a fraction of a pixel."""
-    reach = range(-_MOST_SHIFT - 1, _MOST_SHIFT + 2)
-    rows = reach if both else (0,)
-    error = np.array([[_error(before, after, seen, seen_after, x, y) for x in reach] for y in rows])
-    inner = error[1:-1, 1:-1] if both else error[:, 1:-1]
-    row, column = np.unravel_index(int(inner.argmin()), inner.shape)
-    row, column = row + both, column + 1
-    x = reach[column] + _vertex(*error[row, column - 1 : column + 2])
-    y = reach[row] + _vertex(*error[row - 1 : row + 2, column]) if both else 0.0
-    return np.array([x, y])
-
-
-def _error(before: np.ndarray, after: np.ndarray, seen: np.ndarray, seen_after: np.ndarray, x: int, y: int) -> float:
-    """Mean square difference when ``after`` shows what ``before`` had (x, y) further on."""
-    h, w = before.shape
-    old = slice(max(0, y), h + min(0, y)), slice(max(0, x), w + min(0, x))
-    new = slice(max(0, -y), h + min(0, -y)), slice(max(0, -x), w + min(0, -x))
-    both = seen[old] & seen_after[new]
-    return float(np.square(before[old] - after[new])[both].mean()) if both.any() else np.inf
-
-
-def _vertex(left: float, middle: float, right: float) -> float:
-    """Where the parabola through three equally spaced values is lowest, from the middle one."""
-    curve = left - 2 * middle + right
-    return 0.5 * (left - right) / curve if curve > 0 else 0.0

@@ -55,7 +55,10 @@ class Look:
 
 @dataclass
 class Motion:
-    """Per-frame geometry, every array ``[F]``: object path, scale and angle; camera pan and zoom."""
+    """Per-frame geometry, every array ``[F]``: object path, scale and angle; camera pan, zoom and roll.
+
+    A point p of the world is seen at ``zoom * R(-roll) (p - camera)`` from the frame's centre.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -64,13 +67,14 @@ class Motion:
     camera_x: np.ndarray
     camera_y: np.ndarray
     camera_zoom: np.ndarray
+    camera_roll: np.ndarray
     kind: str = "still"
     phase: tuple[float, float] = field(default=(7.0, 7.0))
 
     @classmethod
     def still(cls, frames: int) -> Motion:
         zero, one = np.zeros(frames), np.ones(frames)
-        return cls(zero, zero.copy(), one, zero.copy(), zero.copy(), zero.copy(), one.copy())
+        return cls(zero, zero.copy(), one, zero.copy(), zero.copy(), zero.copy(), one.copy(), zero.copy())
 
 
 def _shape_mask(shape: str) -> np.ndarray:
@@ -114,6 +118,17 @@ _MASKS = {s: _shape_mask(s) for s in SHAPES}
 _CANVASES = {(c, p): _background(c, p) for c in BACKGROUNDS for p in PATTERNS}
 
 
+def _rotation(angle: float) -> np.ndarray:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def screen_path(motion: Motion) -> np.ndarray:
+    """Where the object is seen, ``[F, 2]`` (x, y) from the frame's centre."""
+    from_camera = np.stack([motion.x - motion.camera_x, motion.y - motion.camera_y], -1)
+    turned = [_rotation(-roll) @ point for roll, point in zip(motion.camera_roll, from_camera, strict=True)]
+    return motion.camera_zoom[:, None] * np.array(turned)
+
+
 def render(look: Look, motion: Motion) -> np.ndarray:
     """Draw the clip: uint8 ``[F, 64, 64, 3]``."""
     canvas, mask = _CANVASES[look.background, look.pattern], _MASKS[look.shape]
@@ -125,13 +140,14 @@ def render(look: Look, motion: Motion) -> np.ndarray:
         if look.pattern == "plain":
             scene = np.broadcast_to(canvas[0, 0], (SIZE, SIZE, 3))
         else:
-            shift = np.array([motion.camera_x[f], motion.camera_y[f]]) + _CANVAS / 2 + motion.phase - half / zoom
-            view = np.array([[1 / zoom, 0, shift[0]], [0, 1 / zoom, shift[1]]], np.float32)
+            shift = np.array([motion.camera_x[f], motion.camera_y[f]]) + _CANVAS / 2 + motion.phase
+            turn = _rotation(motion.camera_roll[f]) / zoom
+            view = np.concatenate([turn, (shift - turn @ [half, half])[:, None]], 1).astype(np.float32)
             scene = cv2.warpAffine(canvas, view, (SIZE, SIZE), flags=flags, borderMode=cv2.BORDER_WRAP)
-        x = (motion.x[f] - motion.camera_x[f]) * zoom + half
-        y = (motion.y[f] - motion.camera_y[f]) * zoom + half
+        x, y = half + screen_path(motion)[f]
         k = _TEMPLATE / (look.size * 1.25 * motion.scale[f] * zoom)
-        c, s = np.cos(motion.angle[f]) * k, np.sin(motion.angle[f]) * k
+        angle = motion.angle[f] - motion.camera_roll[f]
+        c, s = np.cos(angle) * k, np.sin(angle) * k
         mid = _TEMPLATE / 2 - 0.5
         place = np.array([[c, s, mid - c * x - s * y], [-s, c, mid + s * x - c * y]], np.float32)
         fine = place.copy()
