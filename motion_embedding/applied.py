@@ -8,10 +8,10 @@ import torch
 
 from .backbones import Call, TemporalAttention
 from .backbones.base import POSITIVE
-from .debias import QUERY_KEY_STRATEGIES, VALUE_STRATEGIES
+from .debias import DIFFERENCES, QUERY_KEY_STRATEGIES, VALUE_STRATEGIES
 from .embedding import MotionEmbedding
 from .install import Projection
-from .resample import resample_frames, resample_grid
+from .resample import resample_frames, resample_grid, rescale_factor
 
 
 def query_key_rows(embedding: MotionEmbedding, layer: str, frames: int) -> torch.Tensor:
@@ -28,7 +28,10 @@ def value_rows(
     if trained is None or embedding.debias.value == "camera":
         return None
     rows = resample_frames(resample_grid(trained.float(), height, width), frames)
-    return VALUE_STRATEGIES[embedding.debias.value](rows)
+    rows = VALUE_STRATEGIES[embedding.debias.value](rows)
+    if embedding.debias.value in DIFFERENCES:
+        rows[..., 1:, :] *= rescale_factor(embedding.frames, frames, embedding.debias.rescale)
+    return rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from .resample import RESCALES
+
 
 def plain(rows: torch.Tensor) -> torch.Tensor:
     """As trained."""
@@ -43,6 +45,7 @@ VALUE_STRATEGIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "without_mean": without_mean,
     "camera": none,
 }
+DIFFERENCES = ("difference", "difference_without_first")
 QUERY_KEY_STRATEGIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "plain": plain,
     "without_mean": without_mean,
@@ -54,14 +57,18 @@ class Debias:
     """Which strategy the values and the query-keys go through when the embedding is used.
 
     It is recorded, not baked in: a change of frame count or size must resample the trained rows first.
+    ``rescale`` is what becomes of frame differences then, see :func:`~motion_embedding.resample.rescale_factor`.
     """
 
     value: str = "plain"
     query_key: str = "plain"
+    rescale: str = "off"
 
     def __post_init__(self) -> None:
         if self.value not in VALUE_STRATEGIES or self.query_key not in QUERY_KEY_STRATEGIES:
             raise ValueError(f"unknown debias strategy: value {self.value!r}, query_key {self.query_key!r}")
+        if self.rescale not in RESCALES:
+            raise ValueError(f"unknown rescale {self.rescale!r}, expected one of {RESCALES}")
 
     def describe(self) -> str:
         return f"debias {self.value}" + ("" if self.query_key == "plain" else f", query-key {self.query_key}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import interpolate
 
+RESCALES = ("off", "total", "pace")
+
 
 def resample_frames(rows: torch.Tensor, frames: int) -> torch.Tensor:
     """Rows ``[..., F, C]`` to ``[..., frames, C]``, linear in time with half-pixel centres."""
@@ -21,3 +23,22 @@ def resample_grid(values: torch.Tensor, height: int, width: int) -> torch.Tensor
         return values
     planes = values.permute(2, 3, 0, 1)
     return interpolate(planes, size=(height, width), mode="bilinear", align_corners=False).permute(2, 3, 0, 1)
+
+
+def rescale_factor(trained: int, frames: int, rescale: str) -> float:
+    """What to multiply frame differences by, taken after resampling ``trained`` rows to ``frames``.
+
+    off: 1. The differences telescope, so more frames mean as many times smaller ones.
+    total: so that they add up to the trained ``last - first``. Half-pixel centres reach both ends when frames are
+        added and stop short of them when frames are dropped: 8 rows to 6 span 6 2/3 of the 7 steps. Measured in time
+        and not per channel, where the sum may well be 0.
+    pace: so that a difference within the clip is as large as it was trained.
+    """
+    if rescale not in RESCALES:
+        raise ValueError(f"unknown rescale {rescale!r}, expected one of {RESCALES}")
+    if rescale == "off" or frames < 2 or trained < 2:
+        return 1.0
+    if rescale == "pace":
+        return frames / trained
+    cut_off = max(0.5 * trained / frames - 0.5, 0.0)
+    return (trained - 1) / (trained - 1 - 2 * cut_off)

@@ -26,3 +26,8 @@ def test_strategy_on_rows_worked_out_by_hand(name: str) -> None:
 def test_unknown_strategy_is_refused() -> None:
     with pytest.raises(ValueError, match="sharpen"):
         Debias("sharpen")
+
+
+def test_unknown_rescale_is_refused() -> None:
+    with pytest.raises(ValueError, match="double"):
+        Debias(rescale="double")

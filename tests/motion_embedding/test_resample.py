@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from motion_embedding.resample import resample_frames, resample_grid
+from motion_embedding.resample import resample_frames, resample_grid, rescale_factor
 
 
 def half_pixel(length: int, target: int, i: int) -> tuple[int, int, float]:
@@ -44,3 +44,22 @@ def test_same_size_is_the_same_tensor() -> None:
     values = torch.randn(4, 6, 2, 3)
     assert resample_grid(values, 4, 6) is values
     assert resample_frames(values, 2) is values
+
+
+@pytest.mark.parametrize(
+    ("frames", "total", "pace"),
+    [(6, 7 / (20 / 3), 0.75), (8, 1.0, 1.0), (12, 1.0, 1.5), (36, 1.0, 4.5), (1, 1.0, 1.0), (2, 7 / 4, 0.25)],
+)
+def test_factors_for_eight_trained_rows_by_hand(frames: int, total: float, pace: float) -> None:
+    assert rescale_factor(8, frames, "off") == 1.0
+    assert rescale_factor(8, frames, "total") == pytest.approx(total)
+    assert rescale_factor(8, frames, "pace") == pytest.approx(pace)
+
+
+def test_one_trained_row_has_no_differences_to_rescale() -> None:
+    assert rescale_factor(1, 8, "total") == rescale_factor(1, 8, "pace") == 1.0
+
+
+def test_unknown_rescale_is_refused() -> None:
+    with pytest.raises(ValueError, match="double"):
+        rescale_factor(8, 6, "double")
