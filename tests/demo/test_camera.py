@@ -27,7 +27,7 @@ def clip(pattern: str = "checkered", **parts: np.ndarray) -> tuple[np.ndarray, M
 
 
 def test_true_flow_by_hand() -> None:
-    """A pan to the right moves the scene left; a zoom of 10 % moves a point by a tenth of its distance; a roll turns."""
+    """A pan to the right moves the scene left, a zoom by a tenth moves points by a tenth, a roll turns them."""
     two = Motion.still(2)
     two.camera_x = np.array([0.0, 3.0])
     np.testing.assert_allclose(true_flow(two), [[0, 0, -3, 0]], atol=1e-12)

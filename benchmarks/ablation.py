@@ -1,0 +1,171 @@
+"""What each part of the method does: every variant on held-out clips, new scenes and seeds, on the tiny model.
+
+    python -m benchmarks.ablation            run what is missing, then write the table
+    python -m benchmarks.ablation --table    write the table from what has been run
+
+Results per clip lie in ``.cache/ablation`` and are not run again; delete that folder after a change to the model or the
+method. The table goes to ``benchmarks/ablation.csv``, ``.md`` and ``.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from demo.host import ROOT
+from demo.tiny_model.camera import camera_error, camera_flow, true_flow
+from demo.tiny_model.judge import judge
+from demo.tiny_model.world import Look, screen_path
+from motion_embedding.metrics.fidelity import motion_fidelity, trajectory_correlation
+from motion_embedding.metrics.tracks import track_points
+
+from .clips import CLIPS, Clip
+from .in_process import Host, start
+from .variants import VARIANTS, Variant
+
+CACHE = ROOT / ".cache" / "ablation"
+SEEDS = (1, 2)
+STEPS = 10
+GUIDANCE = 2.0
+_SHAPE = (12, 8, 16, 16)
+log = logging.getLogger(__name__)
+
+
+def measure(clip: Clip, look: Look, frames: np.ndarray) -> dict[str, float]:
+    """The numbers of one generated clip, uint8 ``[F, 64, 64, 3]``. NaN where a metric does not apply."""
+    seen, own = judge(frames), clip.look
+    moved = clip.camera and look.pattern == "checkered"
+    leaks = [seen.color == own.color, seen.shape == own.shape, seen.background == own.background]
+    leaks.append(own.pattern != "plain" and seen.pattern == own.pattern)
+    return {
+        "track": float("nan") if clip.camera else trajectory_correlation(screen_path(clip.motion), seen.track),
+        "fidelity": motion_fidelity(track_points(clip.frames), track_points(frames)),
+        "camera_error": camera_error(true_flow(clip.motion), camera_flow(frames)) if moved else float("nan"),
+        "camera_seen": float(camera_flow(frames) is not None) if moved else float("nan"),
+        "color": float(seen.color == look.color),
+        "shape": float(seen.shape == look.shape),
+        "background": float(seen.background == look.background),
+        "pattern": float(seen.pattern == look.pattern),
+        "leak": float(any(leaks)),
+    }
+
+
+class Bench:
+    """One process's work: trains an embedding per clip and recipe, inverts per clip, samples and measures."""
+
+    def __init__(self) -> None:
+        self.host: Host = start()
+
+    def embedding(self, clip: Clip, recipe: dict[str, Any]):
+        files = self.host.part("files")
+        key = zlib.crc32(json.dumps(recipe, sort_keys=True).encode())
+        path = CACHE / "embeddings" / f"{clip.name}-{key:08x}.safetensors"
+        if not path.exists():
+            training = self.host.part("training")
+            trained = training.train_motion(
+                self.host.model,
+                self.host.prompt(clip.look.prompt),
+                self.host.encode(clip.frames),
+                training.Recipe(**recipe),
+            )
+            files.save(trained.embedding, path, torch.float32)
+        return files.load(path)
+
+    def model(self, variant: Variant, clip: Clip):
+        if variant.recipe is None:
+            return self.host.model
+        debias = self.host.part("debias").Debias(**variant.debias)
+        embedding = self.embedding(clip, dict(variant.recipe)).replace(debias=debias)
+        return self.host.part("injection").apply_embedding(self.host.model, embedding, variant.query_key, variant.value)
+
+    def run(self, variant: Variant, clip: Clip) -> list[dict[str, Any]]:
+        model, results = self.model(variant, clip), []
+        for number, look in enumerate(clip.looks()):
+            noise = torch.stack(
+                [torch.randn(_SHAPE, generator=torch.Generator().manual_seed(1000 * seed + number)) for seed in SEEDS]
+            )
+            noise = self.starting_noise(variant, clip, noise)
+            clips = self.host.sample(model, look.prompt, noise, STEPS, GUIDANCE)
+            results += [
+                {"look": look.prompt, "seed": seed, **measure(clip, look, frames)}
+                for seed, frames in zip(SEEDS, clips, strict=True)
+            ]
+        return results
+
+    def starting_noise(self, variant: Variant, clip: Clip, noise: torch.Tensor) -> torch.Tensor:
+        return noise
+
+
+def result_path(variant: Variant, clip: Clip) -> Path:
+    slug = "".join(c if c.isalnum() else "_" for c in f"{variant.group} {variant.name}")
+    return CACHE / "results" / slug / f"{clip.name}.json"
+
+
+def missing(only: list[str]) -> list[tuple[Variant, Clip]]:
+    return [
+        (variant, clip)
+        for variant in VARIANTS
+        for clip in CLIPS.values()
+        if (variant.camera_clips or not clip.camera)
+        and (not only or variant.name in only)
+        and not result_path(variant, clip).exists()
+    ]
+
+
+def work(share: int, workers: int, only: list[str]) -> None:
+    """Run this worker's clips; every clip belongs to one worker, so that nothing is trained twice."""
+    mine = [name for i, name in enumerate(CLIPS) if i % workers == share]
+    todo = [(variant, clip) for variant, clip in missing(only) if clip.name in mine]
+    if not todo:
+        return
+    with torch.inference_mode():
+        bench = Bench()
+        for done, (variant, clip) in enumerate(todo):
+            results = bench.run(variant, clip)
+            path = result_path(variant, clip)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_suffix(f".{os.getpid()}.tmp")
+            beside.write_text(json.dumps(results))
+            os.replace(beside, path)
+            motion = np.nanmean([[r["track"], 1 - r["camera_error"]] for r in results])
+            leak = np.mean([r["leak"] for r in results])
+            log.warning(
+                "%d/%d %s: %s, %s: motion %.2f, leak %.2f",
+                done + 1,
+                len(todo),
+                variant.group,
+                variant.name,
+                clip.name,
+                motion,
+                leak,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", action="store_true", help="only write the table")
+    parser.add_argument("--only", nargs="+", default=[], help="names of the variants to run")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--share", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.share is not None:
+        return work(arguments.share, arguments.workers, arguments.only)
+    if not arguments.table:
+        command = [sys.executable, "-m", "benchmarks.ablation", *sys.argv[1:], "--workers", str(arguments.workers)]
+        shares = [subprocess.Popen([*command, "--share", str(i)], cwd=ROOT) for i in range(arguments.workers)]
+        if any([share.wait() for share in shares]):
+            raise SystemExit("a worker failed; what it finished is kept")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""ComfyUI, this pack and the tiny model inside one process, for benchmarks that need no server."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from demo.host import ROOT, comfyui_path
+
+WEIGHTS = ROOT / "demo" / "tiny_model" / "weights"
+PACK = "motion_embeddings_benchmark"
+
+
+@dataclass
+class Host:
+    """The tiny model as the stock MODEL, CLIP and VAE; ``part`` imports a module of the pack as ComfyUI has it."""
+
+    model: Any
+    clip: Any
+    vae: Any
+
+    def part(self, name: str) -> ModuleType:
+        return importlib.import_module(f"{PACK}.motion_embedding.{name}")
+
+    def prompt(self, text: str) -> list:
+        import nodes
+
+        return nodes.CLIPTextEncode().encode(self.clip, text)[0]
+
+    def encode(self, frames: np.ndarray) -> torch.Tensor:
+        """uint8 frames ``[F, 64, 64, 3]`` to latents ``[1, C, F, h, w]``."""
+        return self.vae.encode(torch.from_numpy(frames).float() / 255)
+
+    def decode(self, latents: torch.Tensor) -> list[np.ndarray]:
+        """Latents ``[B, C, F, h, w]`` to one uint8 clip ``[F, 64, 64, 3]`` each."""
+        pixels = [self.vae.decode(z[None]).reshape(-1, *self._frame_shape) for z in latents]
+        return [(p.numpy() * 255).round().clip(0, 255).astype(np.uint8) for p in pixels]
+
+    _frame_shape = (64, 64, 3)
+
+    def sample(self, model: Any, text: str, noise: torch.Tensor, steps: int, guidance: float) -> list[np.ndarray]:
+        """One clip for each of ``noise [B, C, F, h, w]``: stock DDIM with classifier-free guidance."""
+        import comfy.sample
+
+        latents = comfy.sample.sample(
+            model, noise, steps, guidance, "ddim", "sgm_uniform", self.prompt(text), self.prompt(""),
+            torch.zeros_like(noise), disable_pbar=True, seed=0,
+        )  # fmt: skip
+        return self.decode(latents)
+
+
+def start(threads: int = 1) -> Host:
+    """Load everything, on the CPU. Call it once, inside ``torch.inference_mode()`` like everything that follows."""
+    sys.path.insert(0, str(comfyui_path()))
+    from comfy.cli_args import args
+
+    args.cpu = True
+    spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py")
+    pack = importlib.util.module_from_spec(spec)
+    sys.modules[PACK] = pack
+    spec.loader.exec_module(pack)
+    logging.disable(logging.INFO)
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    load = importlib.import_module(f"{PACK}.motion_embedding.text_to_video").load_text_to_video
+    return Host(*load(WEIGHTS))
