@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from motion_embedding.atomic import replacing
 
 _PAPER, _INK, _QUIET, _RULE, _ACCENT = "#ffffff", "#1c1f24", "#6b7280", "#e3e6ea", "#2563eb"
 _TRACK = (255, 255, 255)
@@ -71,10 +72,8 @@ def contact_sheet(rows: Sequence[Row | str], title: str = "", cell: int = 96) ->
 
 def save_png(path: Path, image: np.ndarray) -> None:
     """Write uint8 ``[H, W, 3]``; a reader never sees half a file."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    Image.fromarray(image).save(part, format="PNG", optimize=True)
-    os.replace(part, path)
+    with replacing(path) as unfinished:
+        Image.fromarray(image).save(unfinished, format="PNG", optimize=True)
 
 
 def _draw_heading(pen: ImageDraw.ImageDraw, text: str, top: int, width: int) -> None:

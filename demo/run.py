@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from motion_embedding.atomic import replacing
 from motion_embedding.metrics.fidelity import motion_fidelity, trajectory_correlation
 from motion_embedding.metrics.tracks import track_points
 from motion_embedding.video import VideoRequest, decode_frames
@@ -238,9 +238,8 @@ def run(todo: list[tuple[Reference, list[tuple[str, Look | None]], dict]], base:
     seconds = round(time.time() - begin, 1)
     metrics = {"seconds": seconds, "summary": summarise(items), "items": items, "videos": videos}
     save_png(output / "contact_sheet.png", contact_sheet(rows, "Motion learnt from the reference, put into new scenes"))
-    half_written = output / "metrics.json.tmp"
-    half_written.write_text(json.dumps(metrics, indent=2) + "\n")
-    os.replace(half_written, output / "metrics.json")
+    with replacing(output / "metrics.json") as unfinished:
+        unfinished.write_text(json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +11,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .atomic import replacing
 from .debias import Debias
 from .embedding import LayerEmbedding, MotionEmbedding
 from .errors import InputError
 
 FORMAT = "motion_embedding"
 VERSION = 1
+_NOISE = "inverted_noise"
 _PLAIN_FIELDS = ("backbone", "frames", "height", "width", "fps", "prediction")
 
 
 def save(embedding: MotionEmbedding, path: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write to a temporary file beside ``path``, then rename, so that no half-written file is ever seen.
+    """Write ``embedding`` to ``path``; :class:`InputError` where that cannot be written.
 
     A camera motion uses no values, so its file holds none.
     """
-    tensors = {}
+    tensors = {} if embedding.inverted_noise is None else {_NOISE: embedding.inverted_noise}
     for name, layer in embedding.layers.items():
         tensors[f"{name}.query_key"] = layer.query_key
         if embedding.debias.value == "camera":
@@ -39,34 +39,34 @@ def save(embedding: MotionEmbedding, path: Path, dtype: torch.dtype = torch.floa
         "fingerprint": embedding.fingerprint,
         "debias": dataclasses.asdict(embedding.debias),
         "training": dict(embedding.training),
+        "inverted_noise": embedding.inverted_noise is not None,
     }
-    path = Path(path)
-    half_written = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {k: t.detach().to("cpu", dtype).contiguous() for k, t in tensors.items()},
-            half_written,
-            metadata={FORMAT: json.dumps(document)},
-        )
-        os.replace(half_written, path)
+        with replacing(path) as unfinished:
+            save_file(
+                {k: t.detach().to("cpu", dtype).contiguous() for k, t in tensors.items()},
+                unfinished,
+                metadata={FORMAT: json.dumps(document)},
+            )
     except (OSError, SafetensorError) as error:
         raise InputError(
             "filename", f"{path} could not be written ({error}).", "Choose a folder you can write to, with room in it."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            half_written.unlink()
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The file's description, read without loading a tensor."""
+    """The file's description, read without loading a tensor.
+
+    What :func:`save` wrote, and ``tensors``: the shape of every tensor in the file by name.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError("motion_embedding", f"{path} does not exist.", "Pick one from the list, or refresh it.")
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(FORMAT)
+            # noqa below: a safetensors handle is no mapping
+            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(
             "motion_embedding", f"{path.name} is not a readable safetensors file ({error}).", "Copy or train it again."
@@ -88,17 +88,20 @@ def read_metadata(path: Path) -> dict[str, Any]:
             f"{path.name} was written by a newer version of this pack (format {version}).",
             "Update the pack.",
         )
-    return document
+    # Files written before noise could travel in them do not say that they hold none.
+    return {"inverted_noise": False} | document | {"tensors": shapes}
 
 
 def load(path: Path) -> MotionEmbedding:
     """Read an embedding; tensors come back in float32."""
     document = read_metadata(path)
-    query_key, value = {}, {}
+    query_key, value, noise = {}, {}, None
     with safe_open(path, "pt") as file:
-        for key in file.keys():  # noqa: SIM118 (a safetensors handle is no mapping)
+        for key in document["tensors"]:
             tensor = file.get_tensor(key).float()
-            if key.endswith(".query_key"):
+            if key == _NOISE:
+                noise = tensor
+            elif key.endswith(".query_key"):
                 query_key[key.removesuffix(".query_key")] = tensor
             else:
                 layer, _, attention = key.rpartition(".value.")
@@ -109,6 +112,7 @@ def load(path: Path) -> MotionEmbedding:
             **{field: document[field] for field in _PLAIN_FIELDS},
             debias=Debias(**document["debias"]),
             training=document["training"],
+            inverted_noise=noise,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +9,8 @@ import av
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from .atomic import replacing
 
 _BT709 = 1
 _LIMITED_RANGE = 1
@@ -26,16 +26,8 @@ def write_video(path: str | Path, frames: torch.Tensor, fps: float) -> None:
         raise ValueError(f"frames must be [F, H, W, 3] with F >= 1, not {list(frames.shape)}")
     if not fps > 0:
         raise ValueError(f"fps must be positive, not {fps}")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".mp4")
-    os.close(handle)
-    try:
-        _encode(unfinished, frames, Fraction(fps).limit_denominator(1001))
-        Path(unfinished).chmod(0o644)
-        os.replace(unfinished, path)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)
+    with replacing(path) as unfinished:
+        _encode(str(unfinished), frames, Fraction(fps).limit_denominator(1001))
 
 
 def _encode(path: str, frames: torch.Tensor, rate: Fraction) -> None:

@@ -35,8 +35,46 @@ def test_full_precision_is_exact(small, tmp_path) -> None:
 
 
 def test_metadata_alone(small, tmp_path) -> None:
+    embedding = small.embedding().replace(inverted_noise=torch.randn(4, 5, 8, 6))
+    files.save(embedding, tmp_path / "m.safetensors")
+    document = files.read_metadata(tmp_path / "m.safetensors")
+    assert (document["frames"], document["height"], document["width"], document["inverted_noise"]) == (5, 8, 6, True)
+    block = "down_blocks.1.temp_attentions.0.transformer_blocks.0"
+    assert document["tensors"][f"{block}.query_key"] == [5, 16]
+    assert document["tensors"][f"{block}.value.attn2"] == [4, 3, 5, 16]
+    assert document["tensors"]["inverted_noise"] == [4, 5, 8, 6]
+    assert len(document["tensors"]) == 1 + 3 * len(embedding.layers)
+
+
+def test_inverted_noise_travels_in_the_file(small, tmp_path) -> None:
+    noise = torch.randn(4, 5, 8, 6)
+    files.save(small.embedding().replace(inverted_noise=noise), tmp_path / "m.safetensors")
+    loaded = files.load(tmp_path / "m.safetensors")
+    assert torch.equal(loaded.inverted_noise, noise.half().float())
+    assert loaded.layers.keys() == small.embedding().layers.keys()
     files.save(small.embedding(), tmp_path / "m.safetensors")
-    assert files.read_metadata(tmp_path / "m.safetensors")["frames"] == 5
+    assert files.load(tmp_path / "m.safetensors").inverted_noise is None
+    assert files.read_metadata(tmp_path / "m.safetensors")["inverted_noise"] is False
+
+
+def test_a_file_from_before_the_noise_still_loads(tmp_path) -> None:
+    document = {
+        "backbone": "unet3d",
+        "frames": 2,
+        "height": 4,
+        "width": 4,
+        "fps": 8.0,
+        "prediction": "epsilon",
+        "version": 1,
+        "fingerprint": "0123456789abcdef",
+        "debias": {"value": "difference", "query_key": "plain"},
+        "training": {},
+    }
+    save_file({"block.query_key": torch.ones(2, 3)}, tmp_path / "old.safetensors", {files.FORMAT: json.dumps(document)})
+    loaded = files.load(tmp_path / "old.safetensors")
+    assert loaded.inverted_noise is None
+    assert loaded.layers["block"].query_key.tolist() == [[1.0] * 3] * 2
+    assert files.read_metadata(tmp_path / "old.safetensors")["inverted_noise"] is False
 
 
 def test_bad_files_are_named(small, tmp_path) -> None:
