@@ -82,8 +82,8 @@ def invert(
     ``clip + sigma * noise``, for flow models ``(1 - sigma) * clip + sigma * noise``.
 
     denoise: ``(x, sigma) -> clean clip``, the model in ComfyUI's terms whatever it predicts.
-    refinements: how often each step is taken again with the model asked about the step's own result. None is the
-        published walk; with more, the walk approaches the exact reverse of DDIM (Euler for flow) sampling.
+    refinements: how often each step's result is corrected by asking the model about that result (a Newton step).
+        None is the published walk; with more it approaches the exact reverse of DDIM (Euler for flow) sampling.
     start: the noise level at which the clip is taken to be; 0 for a clean one.
     report: called with (step, clean clip, x) after each step.
 
@@ -93,10 +93,14 @@ def invert(
     for step, sigma in enumerate(sigmas):
         # The published walk shows the model the variance-preserving x of the level below, unchanged.
         guess = x if flow else x * ((1 + sigma**2) / (1 + below**2)).sqrt()
-        for _ in range(refinements + 1):
-            clean = denoise(guess, sigma)
-            guess = x + (1 - below / sigma) * (guess - clean)
-        x, below = guess, sigma
+        share = 1 - below / sigma
+        clean = denoise(guess, sigma)
+        above = x + share * (guess - clean)
+        for _ in range(refinements):
+            clean = denoise(above, sigma)
+            excess = above - x - share * (above - clean)
+            above = above - excess / (1 - share + share * _slope(sigma, flow)).clamp(min=1e-6)
+        x, below = above, sigma
         if report is not None:
             report(step, clean, x)
     return x
@@ -105,3 +109,8 @@ def invert(
 def unit_noise(x: torch.Tensor, sigma: torch.Tensor, flow: bool = False) -> torch.Tensor:
     """What a sampler calls noise, from the host's ``x`` near pure noise: of variance 1 where the clip's is."""
     return x / ((1 - sigma) ** 2 + sigma**2).sqrt() if flow else x / (1 + sigma**2).sqrt()
+
+
+def _slope(sigma: torch.Tensor, flow: bool) -> torch.Tensor:
+    """How the best denoiser of clips of variance 1 answers to a change of ``x``; enough for Newton's method."""
+    return (1 - sigma) / ((1 - sigma) ** 2 + sigma**2) if flow else 1 / (1 + sigma**2)

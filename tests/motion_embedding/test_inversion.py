@@ -96,8 +96,11 @@ def test_refined_walk_is_undone_by_sampling(flow: bool) -> None:
     levels = torch.linspace(0.1, 1.0, 10, dtype=torch.float64) * (1 if flow else 10)
     clip = torch.randn(1, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
+    variance = torch.linspace(0.4, 2.5, 4, dtype=torch.float64)
+
     def denoise(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(x / (1 + sigma)) + 0.1 * torch.roll(x, 1, -1) / (1 + sigma**2)
+        signal = 1 - sigma if flow else 1.0
+        return signal * variance / (signal**2 * variance + sigma**2) * x + 0.05 * torch.sin(x) / (1 + sigma**2)
 
     def sampled(x: torch.Tensor) -> torch.Tensor:
         for sigma, below in zip(levels.flip(0), [*levels.flip(0)[1:], torch.tensor(0.0)], strict=True):
