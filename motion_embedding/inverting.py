@@ -1,0 +1,164 @@
+"""(ComfyUI) Inverting a clip on the model a graph holds, and starting its samplers from the result.
+
+The walk runs as a ``Sampler`` inside a guider, so that conditioning and the wrappers of other packs are set up
+exactly as they are when sampling.
+"""
+
+from __future__ import annotations
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import latent_preview
+import torch
+from comfy.patcher_extension import CallbacksMP, WrappersMP
+
+from . import initial_noise
+from .errors import InputError
+from .injection import KEY
+from .inversion import ddim_timesteps, invert, unit_noise
+
+_PURE_NOISE = 1000.0  # noise levels beyond this belong to schedules that end in pure noise
+
+
+def without_motion(model):
+    """A clone of the ``ModelPatcher`` on which no motion embedding acts."""
+    clone = model.clone()
+    clone.model_options.get("transformer_options", {}).pop(KEY, None)
+    clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
+    clone.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, KEY)
+    return clone
+
+
+def check_latents(model, latents: torch.Tensor, name: str) -> None:
+    """Raise :class:`InputError` about the input ``name`` unless ``latents`` are videos of this model."""
+    mend = "Use Empty Video Latent, or VAE Encode of the frames, with the VAE of this model."
+    if latents.ndim != 5:
+        raise InputError(name, f"it is an image latent of shape {list(latents.shape)}, not a video.", mend)
+    channels = model.get_model_object("latent_format").latent_channels
+    if latents.shape[1] != channels:
+        raise InputError(name, f"it has {latents.shape[1]} channels; the model's have {channels}.", mend)
+
+
+def is_flow(sampling) -> bool:
+    """Whether noise replaces the clip, ``(1 - sigma) * clip + sigma * noise``, rather than being added to it."""
+    return clip_share(sampling) < 1
+
+
+def clip_share(sampling) -> float:
+    """How much of ``latent_image`` is left in what a sampler starts from at full noise: 1, or 0 for flow models."""
+    sigma = torch.as_tensor(float(sampling.sigma_max))
+    return float(sampling.noise_scaling(sigma, torch.zeros(1), torch.ones(1), True))
+
+
+def walk_levels(sampling, steps: int) -> tuple[torch.Tensor, float]:
+    """The rising noise levels ``[steps]`` of the walk, and the one at which the clean clip stands.
+
+    Models with a table of noise levels are walked as diffusers' ``DDIMScheduler`` does: ``leading`` from timestep 1,
+    with the clip at the table's first level; ``trailing`` from 0 where the table ends in pure noise. Others evenly.
+    """
+    if not hasattr(sampling, "num_timesteps"):
+        levels = [sampling.percent_to_sigma(1 - (i + 1) / steps) for i in range(steps)]
+        return torch.tensor(levels).clamp(max=float(sampling.sigma_max)), 0.0
+    sigmas = sampling.sigmas.float().cpu()
+    ends_in_noise = float(sigmas[-1]) > _PURE_NOISE
+    levels = sigmas[ddim_timesteps(steps, len(sigmas), trailing=ends_in_noise)]
+    return levels, 0.0 if ends_in_noise else float(sigmas[0])
+
+
+def invert_video(
+    model,
+    positive: list,
+    latents: torch.Tensor,
+    steps: int = 50,
+    refinements: int = 0,
+    start_noise: float = 0.0,
+    normalise: bool = True,
+    seed: int = 0,
+) -> torch.Tensor:
+    """The noise a clip could have come from, ``[B, C, F, h, w]``, in the model's own latent space and about 1 strong.
+
+    Without guidance, and without the motion embeddings the model may carry. ``model`` is left as it is.
+
+    positive: conditioning; the published form is that of an empty prompt.
+    latents: as ``VAEEncode`` gives them.
+    refinements: see :func:`.inversion.invert`.
+    start_noise: strength of the fresh noise put on the clip before the walk, which then starts at that level.
+    normalise: see :func:`.initial_noise.normalise`.
+    seed: of the fresh noise.
+    """
+    check_latents(model, latents, "latents")
+    levels, start = walk_levels(model.get_model_object("model_sampling"), steps)
+    if start_noise >= float(levels[-1]):
+        raise InputError("start_noise", f"{start_noise} is all the noise there is.", "Lower it.")
+    patcher = without_motion(model)
+    walk = _Walk(levels, start, refinements, start_noise, latent_preview.prepare_callback(patcher, steps))
+    guider = comfy.samplers.CFGGuider(patcher)
+    guider.inner_set_conds({"positive": positive})
+    fresh = comfy.sample.prepare_noise(latents, seed)
+    guider.sample(fresh, latents, walk, torch.ones(1), seed=seed)
+    noise = walk.noise.to(comfy.model_management.intermediate_device(), torch.float32)
+    return initial_noise.normalise(noise) if normalise else noise
+
+
+class _Walk(comfy.samplers.Sampler):
+    """Goes up the noise levels instead of down; the result is kept in ``noise``."""
+
+    def __init__(self, levels: torch.Tensor, start: float, refinements: int, start_noise: float, progress) -> None:
+        self.levels, self.start, self.refinements, self.start_noise = levels, start, refinements, start_noise
+        self.progress = progress
+        self.noise = torch.empty(0)
+
+    def sample(
+        self, model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask=None, disable_pbar=False
+    ) -> torch.Tensor:
+        flow = is_flow(model_wrap.inner_model.model_sampling)
+        levels, clip, start = self.levels.to(latent_image.device), latent_image, self.start
+        if self.start_noise > start:
+            start = self.start_noise
+            levels = levels[levels > start]
+            clip = (1 - start) * clip + start * noise if flow else clip + start * noise
+        elif not flow:
+            clip = clip * (1 + start**2) ** 0.5  # the table's first level, in its variance-preserving form
+        skipped = len(self.levels) - len(levels)
+
+        def denoise(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            return model_wrap(x, sigma.expand(len(x)), **extra_args)
+
+        def report(step: int, clean: torch.Tensor, x: torch.Tensor) -> None:
+            self.progress(skipped + step, clean, x, len(self.levels))
+
+        x = invert(denoise, clip, levels, flow, self.refinements, start, report)
+        self.noise = unit_noise(x, levels[-1], flow)
+        return torch.zeros_like(latent_image)
+
+
+class MotionNoise:
+    """A ``NOISE`` for custom samplers: that of a seed with a clip's inverted noise in it.
+
+    inverted: ``[B or 1, C, F, h, w]``; fitted to the latent it meets.
+    """
+
+    def __init__(self, inverted: torch.Tensor, seed: int, strategy: str = "blend", amount: float = 0.5) -> None:
+        self.inverted, self.seed, self.strategy, self.amount = inverted, seed, strategy, amount
+
+    def generate_noise(self, input_latent: dict) -> torch.Tensor:
+        latents = input_latent["samples"]
+        fresh = comfy.sample.prepare_noise(latents, self.seed, input_latent.get("batch_index"))
+        generator = torch.Generator().manual_seed((self.seed + 1) % 2**64)
+        detail = torch.randn(fresh.shape, generator=generator)
+        return initial_noise.mix(initial_noise.fit(self.inverted, detail), fresh, self.strategy, self.amount)
+
+
+def noisy_latents(model, noise: torch.Tensor) -> torch.Tensor | None:
+    """Latents from which a sampler that adds no noise of its own starts exactly as with ``noise``, at full noise.
+
+    None for flow models, which multiply the latents they are given by zero there.
+    """
+    sampling = model.get_model_object("model_sampling")
+    share = clip_share(sampling)
+    if share < 1:
+        return None
+    sigma = torch.as_tensor(float(sampling.sigma_max))
+    return model.model.process_latent_out(sampling.noise_scaling(sigma, noise, torch.zeros_like(noise), True))
