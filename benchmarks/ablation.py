@@ -29,6 +29,7 @@ from demo.tiny_model.world import Look, screen_path
 from motion_embedding.metrics.fidelity import motion_fidelity, trajectory_correlation
 from motion_embedding.metrics.tracks import track_points
 
+from .ablation_table import figure, markdown, summarise, write_csv
 from .clips import CLIPS, Clip
 from .in_process import Host, start
 from .variants import VARIANTS, Variant
@@ -151,6 +152,20 @@ def work(share: int, workers: int, only: list[str]) -> None:
             )
 
 
+def write_table() -> None:
+    """Whatever has been run, as ``benchmarks/ablation.*``."""
+    rows = []
+    for variant in VARIANTS:
+        paths = [result_path(variant, clip) for clip in CLIPS.values()]
+        if results := [json.loads(p.read_text()) for p in paths if p.exists()]:
+            rows.append((variant, results))
+    table = summarise(rows)
+    target = ROOT / "benchmarks" / "ablation"
+    write_csv(table, target.with_suffix(".csv"))
+    target.with_suffix(".md").write_text(markdown(table), "utf-8")
+    figure(table, target.with_suffix(".png"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="only write the table")
@@ -159,12 +174,15 @@ def main() -> None:
     parser.add_argument("--share", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.share is not None:
-        return work(arguments.share, arguments.workers, arguments.only)
+        work(arguments.share, arguments.workers, arguments.only)
+        return
     if not arguments.table:
         command = [sys.executable, "-m", "benchmarks.ablation", *sys.argv[1:], "--workers", str(arguments.workers)]
         shares = [subprocess.Popen([*command, "--share", str(i)], cwd=ROOT) for i in range(arguments.workers)]
-        if any([share.wait() for share in shares]):
+        failed = [share.wait() for share in shares]
+        if any(failed):
             raise SystemExit("a worker failed; what it finished is kept")
+    write_table()
 
 
 if __name__ == "__main__":
