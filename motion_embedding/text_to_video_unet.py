@@ -93,7 +93,6 @@ class TextToVideoModel(comfy.model_base.BaseModel):
         super().__init__(config, device=comfy.model_management.unet_offload_device())
         self.diffusion_model = unet
         self.model_sampling = new_model_sampling(scheduler)
-        self.prediction_type: str = scheduler.get("prediction_type") or "epsilon"
 
 
 def check_sampling(executor: WrapperExecutor, noise: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:

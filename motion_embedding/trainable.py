@@ -13,6 +13,7 @@ from .debias import Debias
 from .embedding import LayerEmbedding, MotionEmbedding
 from .errors import InputError
 from .install import Projection
+from .spatial import DEGREES, expand, project
 
 
 class TrainableMotion:
@@ -20,11 +21,15 @@ class TrainableMotion:
 
     Its first call of the model, the probe, adds nothing and notes the grid of every chosen attention; after
     :meth:`allocate` the parameters exist.
+
+    value_form: ``full`` learns the values of every position; the polynomials of ``spatial.DEGREES`` learn a few
+        coefficients ``[K, F, C]`` instead, and the values follow from them.
     """
 
     settled = False
 
-    def __init__(self, attentions: Sequence[TemporalAttention]) -> None:
+    def __init__(self, attentions: Sequence[TemporalAttention], value_form: str = "full") -> None:
+        self.degree = None if value_form == "full" else DEGREES[value_form]
         self.chosen = {(a.layer, a.name): a for a in attentions}
         self.grids: dict[tuple[str, str], tuple[int, int]] = {}
         self.query_key: dict[str, nn.Parameter] = {}
@@ -42,7 +47,7 @@ class TrainableMotion:
             return None
         if projection == "query_key":
             return self.query_key[site.layer][None, None]
-        return self.value[key].flatten(0, 1)[None]
+        return self._values(key).flatten(0, 1)[None]
 
     def allocate(self, device: torch.device, initial: MotionEmbedding | None = None) -> list[nn.Parameter]:
         """Make the parameters, zero or from ``initial`` (resampled to this clip), and return them."""
@@ -60,8 +65,13 @@ class TrainableMotion:
                 value = value if learnt is None else learnt
             if layer not in self.query_key:
                 self.query_key[layer] = nn.Parameter(query_key.to(device, torch.float32, copy=True))
-            self.value[layer, name] = nn.Parameter(value.to(device, torch.float32, copy=True))
+            learnable = value if self.degree is None else project(value, self.degree)
+            self.value[layer, name] = nn.Parameter(learnable.to(device, torch.float32, copy=True))
         return self.parameters()
+
+    def _values(self, key: tuple[str, str]) -> torch.Tensor:
+        """``[h, w, F, C]``."""
+        return self.value[key] if self.degree is None else expand(self.value[key], *self.grids[key], self.degree)
 
     def parameters(self) -> list[nn.Parameter]:
         return [*self.query_key.values(), *self.value.values()]
@@ -71,7 +81,7 @@ class TrainableMotion:
         return {
             layer: LayerEmbedding(
                 query_key.detach().float().cpu().clone(),
-                {n: v.detach().float().cpu().clone() for (of, n), v in self.value.items() if of == layer},
+                {n: self._values((of, n)).detach().float().cpu().clone() for of, n in self.value if of == layer},
             )
             for layer, query_key in self.query_key.items()
         }

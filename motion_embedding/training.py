@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
 
 import comfy.model_management
 import comfy.samplers
@@ -18,15 +18,16 @@ import comfy.utils
 import torch
 from comfy.patcher_extension import WrappersMP
 from PIL import Image
-from torch import nn
 
 from . import losses
 from .embedding import MotionEmbedding
 from .errors import InputError
+from .frozen import frozen, out_of_inference
 from .injection import KEY, check_fit, check_range, family_of, fit_message, with_source
 from .node_text import tell
 from .noise_levels import spread
 from .plots import loss_curve
+from .spatial_lora import SpatialLora
 from .trainable import TrainableMotion
 
 PREVIEW_EVERY = 10
@@ -35,7 +36,11 @@ _ACTIVATIONS_PER_INFERENCE = 6
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. Percent runs from pure noise (0) to the clean clip (1), as everywhere in ComfyUI."""
+    """How to train. Percent runs from pure noise (0) to the clean clip (1), as everywhere in ComfyUI.
+
+    loss: one of ``losses.LOSSES``.
+    value_form: how freely values vary over the picture: ``full``, or the polynomials of ``spatial.DEGREES``.
+    """
 
     steps: int = 200
     learning_rate: float = 0.1
@@ -45,6 +50,7 @@ class Recipe:
     start_percent: float = 0.0
     end_percent: float = 1.0
     weight_decay: float = 0.01
+    value_form: str = "full"
 
 
 @dataclass(frozen=True)
@@ -83,18 +89,24 @@ def train_motion(
     call = backbone.call(latents, (0,), "latents")
     if call.frames < 2:
         raise InputError("latents", "they hold one frame, and motion needs at least two.", "Load more frames.")
+    if call.frames < (fewest := losses.FEWEST_FRAMES.get(recipe.loss, 2)):
+        raise InputError("loss", f"{recipe.loss} needs at least {fewest} frames.", "Load more, or use another loss.")
     check_range(recipe.start_percent, recipe.end_percent)
     if initial is not None:
         check_fit(model, initial, "initial")
         if message := fit_message(initial, call):
             tell(message)
-    trainable = TrainableMotion(backbone.select(attentions, recipe.layers))
+    trainable = TrainableMotion(backbone.select(attentions, recipe.layers), recipe.value_form)
     sampling = model.get_model_object("model_sampling")
     with torch.inference_mode(False), torch.enable_grad():
-        latents, positive = _out_of_inference(latents), _out_of_inference(positive)
+        latents, positive = out_of_inference(latents), out_of_inference(positive)
         patcher = with_source(model, trainable)
         patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, _reserve_for_activations)
-        loop = _TrainingLoop(trainable, recipe, initial, prediction_type(sampling))
+        lora = None
+        if recipe.loss == "debiased_hybrid":
+            linears = backbone.spatial_linears(model.model.diffusion_model)
+            lora = SpatialLora(linears, model.load_device, recipe.seed)
+        loop = _TrainingLoop(trainable, recipe, initial, prediction_type(sampling), lora)
 
         def result() -> MotionEmbedding:
             return MotionEmbedding(
@@ -133,13 +145,36 @@ def _reserve_for_activations(executor, model, noise_shape, conds, model_options=
     return executor(model, shape, conds, model_options=model_options)
 
 
+@dataclass(frozen=True)
+class _Noised:
+    """A clip and the noise to put on it, both ``[B, C, F, h, w]``, and the noise level, ``[B]``."""
+
+    clip: torch.Tensor
+    noise: torch.Tensor
+    sigma: torch.Tensor
+
+    @classmethod
+    def at(cls, percent: float, sampling, clip: torch.Tensor, noise: torch.Tensor) -> _Noised:
+        return cls(clip, noise, torch.full((len(clip),), float(sampling.percent_to_sigma(percent)), device=clip.device))
+
+    def frame(self, index: int) -> _Noised:
+        """One frame of it, as a clip of its own."""
+        return _Noised(self.clip[:, :, index : index + 1], self.noise[:, :, index : index + 1], self.sigma)
+
+
 class _TrainingLoop(comfy.samplers.Sampler):
-    """Optimises the trainable rows; ``history`` is the loss of every step."""
+    """Optimises the trainable rows, and the LoRA where the loss has one; ``history`` is the loss of every step."""
 
     def __init__(
-        self, trainable: TrainableMotion, recipe: Recipe, initial: MotionEmbedding | None, prediction: str
+        self,
+        trainable: TrainableMotion,
+        recipe: Recipe,
+        initial: MotionEmbedding | None,
+        prediction: str,
+        lora: SpatialLora | None,
     ) -> None:
         self.trainable, self.recipe, self.initial, self.prediction = trainable, recipe, initial, prediction
+        self.lora = lora
         self.history: list[float] = []
 
     def recent_loss(self) -> float:
@@ -149,43 +184,43 @@ class _TrainingLoop(comfy.samplers.Sampler):
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask=None, disable_pbar=False
     ) -> torch.Tensor:
-        recipe, generator = self.recipe, torch.Generator().manual_seed(self.recipe.seed)
+        recipe, clip, generator = self.recipe, latent_image, torch.Generator().manual_seed(self.recipe.seed)
+        sampling = model_wrap.inner_model.model_sampling
         offset = torch.rand((), generator=generator).item()
         bar = comfy.utils.ProgressBar(recipe.steps)
         model_wrap.model_patcher.unpin_all_weights()  # the host pins by address, and tensors are about to be replaced
-        with _frozen(model_wrap.inner_model):
+        with frozen(model_wrap.inner_model):
+            run, run_still = partial(model_wrap, **extra_args), partial(model_wrap, **_without_motion(extra_args))
             with torch.no_grad():
-                self._denoise(model_wrap, extra_args, latent_image, torch.zeros_like(latent_image), 0.5)
-            parameters = self.trainable.allocate(latent_image.device, self.initial)
+                self._run(run, sampling, _Noised.at(0.5, sampling, clip, torch.zeros_like(clip)))
+            parameters = self.trainable.allocate(clip.device, self.initial)
             optimiser = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
-            scaler = torch.amp.GradScaler(
-                latent_image.device.type, enabled=model_wrap.inner_model.get_dtype() == torch.float16
-            )
+            scaler = torch.amp.GradScaler(clip.device.type, enabled=model_wrap.inner_model.get_dtype() == torch.float16)
             for step in range(recipe.steps):
                 comfy.model_management.throw_exception_if_processing_interrupted()
                 percent = spread(step, offset, max(recipe.start_percent, 1e-3), min(recipe.end_percent, 1 - 1e-3))
                 reference = int(torch.randint(self.trainable.call.frames, (), generator=generator))
-                fresh = torch.randn(latent_image.shape, generator=generator).to(latent_image)
-                x0, sigma = self._denoise(model_wrap, extra_args, latent_image, fresh, percent)
-                loss = self._loss(x0 - latent_image, sigma, reference)
-                self._require_finite(loss.item(), step)
-                optimiser.zero_grad()
-                scaler.scale(loss).backward()
-                scaler.step(optimiser)
+                fresh = torch.randn(clip.shape, generator=generator).to(clip)
+                noised = _Noised.at(percent, sampling, clip, fresh)
+                frame = self.lora.draw(self.trainable.call.frames) if self.lora else None
+                with self.lora.attached() if frame is not None else contextlib.nullcontext():
+                    loss = losses.LOSSES[recipe.loss](*self._run(run, sampling, noised), reference).mean()
+                    self._require_finite(loss.item(), step)
+                    _descend(loss, optimiser, scaler)
+                if frame is not None:  # after the clip's pass is freed, and from the same state of the LoRA
+                    with self.lora.learning():
+                        look = losses.base(*self._run(run_still, sampling, noised.frame(frame))).mean()
+                        _descend(look, self.lora.optimiser, scaler)
                 scaler.update()
                 self._record(loss.item(), step, bar)
         return torch.zeros_like(latent_image)
 
-    @staticmethod
-    def _denoise(model_wrap, extra_args: dict, latents: torch.Tensor, noise: torch.Tensor, percent: float):
-        """The frozen model's guess of the clean clip from a noisy one, and the noise level ``[1]``."""
-        sampling = model_wrap.inner_model.model_sampling
-        sigma = torch.full((len(latents),), float(sampling.percent_to_sigma(percent)), device=latents.device)
-        return model_wrap(sampling.noise_scaling(sigma, noise, latents, False), sigma, **extra_args), sigma
-
-    def _loss(self, error: torch.Tensor, sigma: torch.Tensor, reference: int) -> torch.Tensor:
-        per_sample = losses.base(error) if self.recipe.loss == "base" else losses.debiased(error, reference)
-        return (per_sample * losses.loss_weight(self.prediction, sigma)).mean()
+    def _run(self, run: Callable, sampling, noised: _Noised) -> tuple[torch.Tensor, torch.Tensor]:
+        """The frozen model's prediction and its target, both in the model's own space."""
+        clip, noise, sigma = noised.clip, noised.noise, noised.sigma
+        x0 = run(sampling.noise_scaling(sigma, noise, clip, False), sigma)
+        target = losses.own_target(self.prediction, clip, noise, sigma)
+        return target + losses.own_error(self.prediction, x0 - clip, sigma), target
 
     def _require_finite(self, loss: float, step: int) -> None:
         if not math.isfinite(loss):
@@ -204,45 +239,14 @@ class _TrainingLoop(comfy.samplers.Sampler):
         bar.update_absolute(step + 1, self.recipe.steps, preview)
 
 
-@contextlib.contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """Gradients pass through the model and none is computed for it; its flags are as before afterwards."""
-    _replace_inference_tensors(model)
-    wanted = [p for p in model.parameters() if p.requires_grad]
-    try:
-        for p in wanted:
-            p.requires_grad_(False)
-        yield
-    finally:
-        for p in wanted:
-            p.requires_grad_(True)
+def _descend(loss: torch.Tensor, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+    optimiser.zero_grad()
+    scaler.scale(loss).backward()
+    scaler.step(optimiser)
 
 
-def _is_inference(tensor: torch.Tensor) -> bool:
-    """A weight moved by ``Module.to`` outside inference mode denies being one, and still has no version counter."""
-    try:
-        return tensor._version < 0
-    except RuntimeError:
-        return True
-
-
-def _replace_inference_tensors(model: nn.Module) -> None:
-    """Autograd refuses tensors made in inference mode, where ComfyUI loads weights: put equal ones in their place."""
-    for module in model.modules():
-        for name, p in module._parameters.items():
-            if p is not None and _is_inference(p):
-                module._parameters[name] = nn.Parameter(p.detach().clone(), requires_grad=p.requires_grad)
-        for name, b in module._buffers.items():
-            if b is not None and _is_inference(b):
-                module._buffers[name] = b.clone()
-
-
-def _out_of_inference(value: Any) -> Any:
-    """Nested conditioning or latents with every tensor cloned out of inference mode; other objects as they are."""
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {k: _out_of_inference(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_out_of_inference(v) for v in value)
-    return value
+def _without_motion(extra_args: dict) -> dict:
+    """The same call of the model with no motion on it, neither the one in training nor those wired before it."""
+    options = extra_args["model_options"]
+    plain = {k: v for k, v in options["transformer_options"].items() if k != KEY}
+    return {**extra_args, "model_options": {**options, "transformer_options": plain}}

@@ -14,6 +14,7 @@ from ..motion_embedding.errors import InputError
 from ..motion_embedding.losses import LOSSES
 from ..motion_embedding.node_text import tell
 from ..motion_embedding.plots import loss_curve
+from ..motion_embedding.spatial import DEGREES
 from ..motion_embedding.training import Recipe, train_motion
 from .common import CATEGORY, Motion, target_path
 
@@ -53,7 +54,9 @@ class TrainMotionEmbedding(io.ComfyNode):
                     "loss",
                     options=list(LOSSES),
                     default="base",
-                    tooltip="base: plain denoising error. debiased: also cancels the look that all frames share.",
+                    tooltip="base: plain denoising error. debiased: also cancels the look that all frames share. "
+                    "debiased_hybrid: a throw-away LoRA learns the look beside it. motion_distillation: only when and "
+                    "where things change.",
                 ),
                 io.Combo.Input(
                     "layers",
@@ -103,6 +106,14 @@ class TrainMotionEmbedding(io.ComfyNode):
                     force_input=True,
                     tooltip="Frames per second of the clip, to be remembered in the file.",
                 ),
+                io.Combo.Input(
+                    "value_form",
+                    options=["full", *reversed(DEGREES)],
+                    default="full",
+                    optional=True,
+                    tooltip="How the values vary over the picture. full: freely, for any motion. quadratic, linear, "
+                    "mean: smoothly or not at all, for camera moves.",
+                ),
                 Motion.Input("initial", optional=True, tooltip="A motion to go on from instead of starting at zero."),
             ],
             outputs=[
@@ -127,6 +138,7 @@ class TrainMotionEmbedding(io.ComfyNode):
         start_percent=0.0,
         end_percent=1.0,
         fps=0.0,
+        value_form="full",
         initial=None,
     ) -> io.NodeOutput:
         if layers == "custom" and not layer_pattern.strip():
@@ -141,6 +153,7 @@ class TrainMotionEmbedding(io.ComfyNode):
             seed=seed,
             start_percent=start_percent,
             end_percent=end_percent,
+            value_form=value_form,
         )
         trained = train_motion(model, positive, latents["samples"], recipe, initial, fps, keep=_keep)
         picture = torch.from_numpy(loss_curve(trained.losses, steps).astype(np.float32) / 255)[None]

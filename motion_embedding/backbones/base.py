@@ -72,6 +72,13 @@ class Backbone(ABC):
     def add(self, x: torch.Tensor, addition: torch.Tensor, call: Call) -> torch.Tensor:
         """``x`` with ``addition [G, P, F, C]`` on its tokens; G is 1 or the number of groups, P is 1 or positions."""
 
+    def spatial_linears(self, model: nn.Module) -> list[nn.Linear]:
+        """The projections of the blocks that mix positions within a frame; empty when the family names none.
+
+        They hold the look of a clip. The loss ``debiased_hybrid`` needs them.
+        """
+        return []
+
     def select(self, attentions: Sequence[TemporalAttention], choice: str) -> list[TemporalAttention]:
         """The attentions of a preset, or those whose layer matches one of the comma-separated patterns."""
         if choice in self.presets:

@@ -23,21 +23,57 @@ def _find_unet(model: nn.Module) -> tuple[str, nn.Module] | None:
     return None
 
 
+def level_grid(height: int, width: int, level: int) -> tuple[int, int]:
+    """The grid of a latent after ``level`` halvings: every one rounds up, as its strided convolution does."""
+    return -(-height >> level), -(-width >> level)
+
+
+def level_of(layer: str, levels: int) -> int:
+    """How many halvings lie above ``layer`` in a UNet of ``levels`` levels, the last of which halves no more."""
+    place, _, rest = layer.partition(".")
+    if place == "mid_block":
+        return levels - 1
+    index = int(rest.partition(".")[0]) if place in ("down_blocks", "up_blocks") else 0
+    return levels - 1 - index if place == "up_blocks" else index
+
+
 def _recommended(attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
     """All but ``transformer_in``, which sees pixels more than motion and leaks the reference's shape."""
     return [a for a in attentions if not a.layer.startswith("transformer_in")]
 
 
+def _widest(attentions: Sequence[TemporalAttention], count: int) -> list[TemporalAttention]:
+    """Those of the ``count`` greatest widths on the way down and up, the middle left out."""
+    sides = [a for a in attentions if a.layer.startswith(("down_blocks.", "up_blocks."))]
+    widths = sorted({a.width for a in sides}, reverse=True)[:count]
+    return [a for a in sides if a.width in widths]
+
+
 def _paper(attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
     """The widest level on the way down and up (1280 in ModelScope: ``down_blocks.2`` and ``up_blocks.1``)."""
-    sides = [a for a in attentions if a.layer.startswith(("down_blocks.", "up_blocks."))]
-    widest = max((a.width for a in sides), default=0)
-    return [a for a in sides if a.width == widest]
+    return _widest(attentions, 1)
+
+
+def _paper_and_next(attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
+    """The two widest levels (1280 and 640 in ModelScope)."""
+    return _widest(attentions, 2)
+
+
+def _paper_next_and_mid(attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
+    """The two widest levels and the middle between down and up."""
+    chosen = _widest(attentions, 2)
+    return [a for a in attentions if a in chosen or a.layer.startswith("mid_block.")]
 
 
 class UNet3D(Backbone):
     family = "unet3d"
-    presets = {"recommended": _recommended, "paper": _paper, "all": list}
+    presets = {
+        "paper": _paper,
+        "paper + next level": _paper_and_next,
+        "paper + next level + mid": _paper_next_and_mid,
+        "recommended": _recommended,
+        "all": list,
+    }
 
     def attentions(self, model: nn.Module) -> list[TemporalAttention]:
         found = _find_unet(model)
@@ -54,6 +90,12 @@ class UNet3D(Backbone):
                 ]
         return attentions
 
+    def spatial_linears(self, model: nn.Module) -> list[nn.Linear]:
+        """Those of the ``attentions`` blocks, diffusers' ``Transformer2DModel``; ``temp_attentions`` mix frames."""
+        found = _find_unet(model)
+        modules = found[1].named_modules() if found else ()
+        return [module for name, module in modules if ".attentions." in name and isinstance(module, nn.Linear)]
+
     def call(self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image") -> Call:
         if x.ndim != 5:
             raise InputError(
@@ -65,12 +107,11 @@ class UNet3D(Backbone):
 
     def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:
         """The UNet halves both axes, rounding up, so the position count names the level without ambiguity."""
-        positions, step = x.shape[0] // call.batch, 1
-        while step <= max(call.height, call.width):
-            height, width = -(-call.height // step), -(-call.width // step)
+        positions = x.shape[0] // call.batch
+        for level in range(max(call.height, call.width).bit_length() + 1):
+            height, width = level_grid(call.height, call.width, level)
             if height * width == positions:
                 return height, width
-            step += 1
         raise ValueError(f"{positions} positions fit no level of a {call.height}x{call.width} latent")
 
     def add(self, x: torch.Tensor, addition: torch.Tensor, call: Call) -> torch.Tensor:

@@ -56,6 +56,21 @@ def test_debiased_loss_is_what_the_equations_say(rig) -> None:
     assert debiased == pytest.approx((error.square().mean() + relative.square().mean()).item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["base", "debiased", "debiased_hybrid", "motion_distillation"])
+@pytest.mark.parametrize("value_form", ["full", "mean", "linear", "quadratic"])
+def test_every_loss_and_form_trains_and_leaves_the_model_as_it_was(rig, loss, value_form) -> None:
+    before = rig.state()
+    trained = rig.train(steps=4, loss=loss, value_form=value_form)
+    assert all(np.isfinite(trained.losses))
+    values = [v for layer in trained.embedding.layers.values() for v in layer.value.values()]
+    assert all(v.abs().max() > 0 for v in values)
+    degree = {"mean": 0, "linear": 1, "quadratic": 2}.get(value_form)
+    if degree is not None:
+        smooth = rig.part("motion_embedding.spatial").smooth
+        assert all(torch.allclose(smooth(v, degree), v, atol=1e-5) for v in values)
+    rig.assert_unchanged(before)
+
+
 def test_cancel_stops_within_a_step_keeps_what_was_learnt_and_cleans_up(rig) -> None:
     import comfy.model_management as management
     import comfy.utils
@@ -98,7 +113,7 @@ def test_an_error_half_way_leaves_the_model_clean(rig, monkeypatch) -> None:
 def test_a_lost_loss_names_the_learning_rate(rig, monkeypatch) -> None:
     error = rig.part("motion_embedding.errors").InputError
     losses = rig.part("motion_embedding.losses")
-    monkeypatch.setattr(losses, "base", lambda e: e.flatten(1).mean(1) * float("nan"))
+    monkeypatch.setitem(losses.LOSSES, "base", lambda p, y, r: (p - y).flatten(1).mean(1) * float("nan"))
     before = rig.state()
     with pytest.raises(error, match=r"learning_rate: the loss became nan at step 1"):
         rig.train(steps=50)
