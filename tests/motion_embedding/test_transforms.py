@@ -1,0 +1,165 @@
+"""Edits on rows worked out by hand. What they do to a sample is tested in test_transformed_tracks.py."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from motion_embedding import transforms
+from motion_embedding.debias import Debias
+from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
+from motion_embedding.errors import InputError
+
+
+def motion(rows: list[float], grid: list[list[float]] | None = None, **changes) -> MotionEmbedding:
+    """One layer of width 1: query-keys are ``rows``; the value at a place is ``rows`` times the grid's number."""
+    query_key = torch.tensor(rows, dtype=torch.float32)[:, None]
+    places = torch.tensor(grid or [[1.0]], dtype=torch.float32)
+    layer = LayerEmbedding(query_key, {"attn1": places[..., None, None] * query_key})
+    fields = {"debias": Debias("difference"), "fps": 8.0, "height": 2 * len(places), "width": 2 * places.shape[1]}
+    return MotionEmbedding({"block": layer}, "unet3d", len(rows), **{**fields, **changes})
+
+
+def query_key(embedding: MotionEmbedding) -> list[float]:
+    return embedding.layers["block"].query_key.flatten().tolist()
+
+
+def value(embedding: MotionEmbedding) -> torch.Tensor:
+    """``[h, w, F]``"""
+    return embedding.layers["block"].value["attn1"][..., 0]
+
+
+GRID = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+TIME = [0.0, 1.0, 2.0, 4.0]
+IN_TIME = {
+    "reverse": (transforms.reverse, [4, 2, 1, 0]),
+    "cut": (lambda m: transforms.cut(m, 1, 2), [1, 2]),
+    "cut from the end": (lambda m: transforms.cut(m, -3, -1), [1, 2, 4]),
+    "fast": (lambda m: transforms.change_speed(m, 2), [0, 2, 4, 4]),
+    "slow": (lambda m: transforms.change_speed(m, 0.5), [0, 0.5, 1, 1.5]),
+    "as it was": (lambda m: transforms.change_speed(m, 1), TIME),
+    "there and back": (transforms.there_and_back, [0, 1, 2, 4, 2, 1, 0]),
+    "there and back twice": (lambda m: transforms.there_and_back(m, 2), [0, 1, 2, 4, 2, 1, 0, 1, 2, 4, 2, 1, 0]),
+    "again": (lambda m: transforms.repeat(m, 2), [0, 1, 2, 4, 0, 1, 2, 4]),
+    "again over a seam of one": (lambda m: transforms.repeat(m, 2, 1), [0, 1, 2, 2, 1, 2, 4]),
+    "again over a seam of two": (lambda m: transforms.repeat(m, 2, 2), [0, 1, 4 / 3, 2, 2, 4]),
+    "once": (lambda m: transforms.repeat(m, 1, 2), TIME),
+}
+
+
+@pytest.mark.parametrize("name", IN_TIME)
+def test_edits_in_time_act_on_query_keys_and_values_alike(name: str) -> None:
+    edit, expected = IN_TIME[name]
+    before = motion(TIME, GRID)
+    after = edit(before)
+    assert query_key(after) == pytest.approx(expected)
+    assert torch.allclose(value(after), torch.tensor(GRID)[..., None] * torch.tensor(expected, dtype=torch.float32))
+    assert after.frames == len(expected)
+    assert (after.debias, after.fps, after.height, after.width) == (before.debias, 8.0, 4, 6)
+    assert query_key(before) == TIME
+
+
+IN_SPACE = {
+    "left-right": (lambda m: transforms.mirror(m, "left-right"), [[3, 2, 1], [6, 5, 4]], (4, 6)),
+    "up-down": (lambda m: transforms.mirror(m, "up-down"), [[4, 5, 6], [1, 2, 3]], (4, 6)),
+    "a quarter counter-clockwise": (lambda m: transforms.rotate(m, 1), [[3, 6], [2, 5], [1, 4]], (6, 4)),
+    "a half": (lambda m: transforms.rotate(m, 2), [[6, 5, 4], [3, 2, 1]], (4, 6)),
+    "a quarter clockwise": (lambda m: transforms.rotate(m, -1), [[4, 1], [5, 2], [6, 3]], (6, 4)),
+    "right by a third": (lambda m: transforms.shift(m, 1 / 3, 0), [[1, 1, 2], [4, 4, 5]], (4, 6)),
+    "down by a quarter": (lambda m: transforms.shift(m, 0, 0.25), [[1, 2, 3], [2.5, 3.5, 4.5]], (4, 6)),
+}
+
+
+@pytest.mark.parametrize("name", IN_SPACE)
+def test_edits_in_space_act_on_values_alone(name: str) -> None:
+    edit, expected, size = IN_SPACE[name]
+    after = edit(motion(TIME, GRID))
+    assert torch.allclose(value(after), torch.tensor(expected).float()[..., None] * torch.tensor(TIME), atol=1e-5)
+    assert query_key(after) == TIME
+    assert (after.height, after.width) == size
+
+
+def test_differences_are_taken_of_the_edited_rows() -> None:
+    from motion_embedding.applied import value_rows
+
+    rows = value_rows(transforms.reverse(motion(TIME)), "block", "attn1", 4, 1, 1)
+    assert rows.flatten().tolist() == [4, -2, -1, -1]
+
+
+def test_undone_edits_leave_the_motion_as_it_was() -> None:
+    before = motion(TIME, GRID)
+    for edit, undo in (
+        (transforms.reverse, transforms.reverse),
+        (lambda m: transforms.mirror(m, "up-down"), lambda m: transforms.mirror(m, "up-down")),
+        (lambda m: transforms.rotate(m, 1), lambda m: transforms.rotate(m, 3)),
+    ):
+        after = undo(edit(before))
+        assert torch.equal(value(after), value(before)) and query_key(after) == TIME
+        assert (after.height, after.width) == (before.height, before.width)
+
+
+NOISE = torch.arange(24.0).reshape(1, 4, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (transforms.reverse, NOISE.flip(1)),
+        (lambda m: transforms.cut(m, 1, 2), NOISE[:, 1:3]),
+        (lambda m: transforms.change_speed(m, 2), NOISE[:, [0, 2, 3, 3]]),
+        (lambda m: transforms.repeat(m, 2), torch.cat([NOISE, NOISE], 1)),
+        (lambda m: transforms.mirror(m, "left-right"), NOISE.flip(3)),
+        (lambda m: transforms.mirror(m, "up-down"), NOISE.flip(2)),
+        (lambda m: transforms.rotate(m, 1), NOISE.rot90(1, (2, 3))),
+        (lambda m: transforms.change_speed(m, 0.5), None),
+        (lambda m: transforms.repeat(m, 2, 1), None),
+        (lambda m: transforms.shift(m, 0.5, 0), None),
+        (lambda m: transforms.blend(m, m, 0.5), None),
+    ],
+)
+def test_inverted_noise_goes_along_where_frames_are_not_mixed(edit, expected) -> None:
+    after = edit(motion(TIME, inverted_noise=NOISE)).inverted_noise
+    assert after is None if expected is None else torch.equal(after, expected)
+
+
+def test_blend_fits_the_second_to_the_first() -> None:
+    first, second = motion([0.0, 2.0], [[1.0, 3.0]]), motion([4.0, 4.0, 4.0, 8.0], [[1.0]], fps=1.0)
+    after = transforms.blend(first, second, 0.25)
+    assert query_key(after) == pytest.approx([0.75 * 0 + 0.25 * 4, 0.75 * 2 + 0.25 * 6])
+    assert torch.allclose(value(after), torch.tensor([[[1.0, 3.0], [1.0, 6.0]]]))
+    assert (after.frames, after.height, after.width, after.fps) == (2, 2, 4, 8.0)
+    assert query_key(transforms.blend(first, second, 0.0)) == query_key(first)
+
+
+def test_blend_of_other_layers_is_refused() -> None:
+    first = motion(TIME)
+    other = first.replace(layers={"another block": first.layers["block"]})
+    for second in (other, first.replace(backbone="wan")):
+        with pytest.raises(InputError, match="^second: "):
+            transforms.blend(first, second, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("edit", "name"),
+    [
+        (lambda m: transforms.cut(m, 4, 5), "first_frame"),
+        (lambda m: transforms.cut(m, 0, 4), "last_frame"),
+        (lambda m: transforms.cut(m, 2, 2), "last_frame"),
+        (lambda m: transforms.cut(m, 2, 1), "last_frame"),
+        (lambda m: transforms.change_speed(m, 0.0), "speed"),
+        (lambda m: transforms.change_speed(m, float("nan")), "speed"),
+        (lambda m: transforms.repeat(m, 2, 3), "seam"),
+    ],
+)
+def test_impossible_edits_name_the_input(edit, name: str) -> None:
+    with pytest.raises(InputError) as error:
+        edit(motion(TIME))
+    assert error.value.name == name
+
+
+def test_unknown_axes_and_moments_are_refused() -> None:
+    with pytest.raises(ValueError, match="diagonal"):
+        transforms.mirror(motion(TIME), "diagonal")
+    for positions in ([], [-0.1], [3.5]):
+        with pytest.raises(ValueError, match="between 0 and 3"):
+            transforms.retime(motion(TIME), positions)
