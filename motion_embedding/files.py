@@ -65,7 +65,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(FORMAT)
-            # noqa below: a safetensors handle is no mapping
+            # The handle is no mapping: it has to be asked for its keys.
             shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(

@@ -62,3 +62,10 @@ def small() -> Small:
     backbone, attentions = find_backbone(unet)
     x, text = torch.randn(2, 4, 5, 8, 6), torch.randn(2, 3, 8)
     return Small(unet, backbone, attentions, x, text, backbone.call(x, (0, 1)))
+
+
+@pytest.fixture(scope="session")
+def zeroscope() -> UNet3DConditionModel:
+    """A UNet with the layout of ModelScope and ZeroScope and no numbers in it."""
+    with torch.device("meta"):
+        return UNet3DConditionModel(block_out_channels=(320, 640, 1280, 1280), layers_per_block=2)

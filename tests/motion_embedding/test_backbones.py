@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers import UNet3DConditionModel
 from torch import nn
 
 from motion_embedding.backbones import Call, find_backbone
 from motion_embedding.backbones.base import add_position_major
+from motion_embedding.backbones.unet3d import level_of
 from motion_embedding.errors import InputError
+from motion_embedding.install import installed
 
 
 def test_unet3d_names_every_temporal_attention(small) -> None:
@@ -34,6 +37,103 @@ def test_presets(small) -> None:
     assert {n.split(".temp")[0] for n in names["paper"]} == {"down_blocks.1", "up_blocks.0"}
     chosen = small.backbone.select(small.attentions, "up_blocks.1.*, mid_block*")
     assert {a.layer.split(".")[0] for a in chosen} == {"up_blocks", "mid_block"}
+
+
+LEVELS = {
+    1280: [
+        "down_blocks.2.temp_attentions.0",
+        "down_blocks.2.temp_attentions.1",
+        "up_blocks.1.temp_attentions.0",
+        "up_blocks.1.temp_attentions.1",
+        "up_blocks.1.temp_attentions.2",
+    ],
+    640: [
+        "down_blocks.1.temp_attentions.0",
+        "down_blocks.1.temp_attentions.1",
+        "up_blocks.2.temp_attentions.0",
+        "up_blocks.2.temp_attentions.1",
+        "up_blocks.2.temp_attentions.2",
+    ],
+    320: [
+        "down_blocks.0.temp_attentions.0",
+        "down_blocks.0.temp_attentions.1",
+        "up_blocks.3.temp_attentions.0",
+        "up_blocks.3.temp_attentions.1",
+        "up_blocks.3.temp_attentions.2",
+    ],
+}
+MID = ["mid_block.temp_attentions.0"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "names"),
+    [
+        ("paper", LEVELS[1280]),
+        ("paper + next level", LEVELS[1280] + LEVELS[640]),
+        ("paper + next level + mid", LEVELS[1280] + LEVELS[640] + MID),
+        ("recommended", LEVELS[1280] + LEVELS[640] + MID + LEVELS[320]),
+        ("all", LEVELS[1280] + LEVELS[640] + MID + LEVELS[320] + ["transformer_in"]),
+    ],
+)
+def test_presets_on_the_layout_of_zeroscope(zeroscope, preset, names) -> None:
+    backbone, attentions = find_backbone(zeroscope)
+    chosen = [(a.layer, a.name) for a in backbone.select(attentions, preset)]
+    expected = [(f"{name}.transformer_blocks.0", attention) for name in names for attention in ("attn1", "attn2")]
+    assert sorted(chosen) == sorted(expected)
+
+
+def test_presets_only_grow(zeroscope) -> None:
+    backbone, attentions = find_backbone(zeroscope)
+    sizes = [len(backbone.select(attentions, preset)) for preset in backbone.presets]
+    assert sizes == sorted(set(sizes))
+
+
+class GridsSeen:
+    """A source that adds nothing and notes the grid of every attention."""
+
+    settled = False
+
+    def __init__(self) -> None:
+        self.grids: dict[str, tuple[int, int]] = {}
+
+    def addition(self, site, projection, grid, call) -> None:
+        self.grids[f"{site.layer.split('.temp')[0]} {site.name}"] = grid
+
+
+def test_odd_sizes_at_every_level_and_in_the_middle() -> None:
+    torch.manual_seed(0)
+    unet = UNet3DConditionModel(
+        down_block_types=("CrossAttnDownBlock3D",) * 4,
+        up_block_types=("CrossAttnUpBlock3D",) * 4,
+        block_out_channels=(4, 8, 8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=8,
+        attention_head_dim=4,
+    ).eval()
+    backbone, attentions = find_backbone(unet)
+    x, seen = torch.randn(2, 4, 2, 21, 13), GridsSeen()
+    with torch.no_grad(), installed(unet, [seen], backbone.call(x, (0, 1))):
+        unet(x, 500, torch.randn(2, 3, 8))
+    levels = [(21, 13), (11, 7), (6, 4), (3, 2)]
+    expected = {"transformer_in.transformer_blocks.0": levels[0], "mid_block": levels[3]}
+    expected |= {f"down_blocks.{i}": grid for i, grid in enumerate(levels)}
+    expected |= {f"up_blocks.{i}": grid for i, grid in enumerate(reversed(levels))}
+    assert seen.grids == {f"{place} {name}": grid for place, grid in expected.items() for name in ("attn1", "attn2")}
+    assert len(attentions) == len({a.layer for a in attentions}) * 2
+
+
+def test_positions_that_fit_no_level_are_refused(small) -> None:
+    with pytest.raises(ValueError, match="7 positions fit no level of a 8x6 latent"):
+        small.backbone.grid(torch.zeros(7, 3, 2), Call(frames=3, height=8, width=6))
+
+
+@pytest.mark.parametrize(
+    ("layer", "level"),
+    [("transformer_in.transformer_blocks.0", 0), ("mid_block.x", 3), ("down_blocks.2.x", 2), ("up_blocks.1.x", 2)],
+)
+def test_level_of_a_layer_by_its_name(layer, level) -> None:
+    assert level_of(layer, 4) == level
 
 
 def test_pattern_that_matches_nothing_lists_the_layers(small) -> None:
