@@ -135,7 +135,7 @@ def test_blend_of_other_layers_is_refused() -> None:
     first = motion(TIME)
     other = first.replace(layers={"another block": first.layers["block"]})
     for second in (other, first.replace(backbone="wan")):
-        with pytest.raises(InputError, match="^second: "):
+        with pytest.raises(InputError, match=r"^second: "):
             transforms.blend(first, second, 0.5)
 
 
