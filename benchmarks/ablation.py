@@ -66,6 +66,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.host: Host = start()
+        self.inverted: dict[tuple[str, bool], torch.Tensor] = {}
 
     def embedding(self, clip: Clip, recipe: dict[str, Any]):
         files = self.host.part("files")
@@ -104,7 +105,16 @@ class Bench:
         return results
 
     def starting_noise(self, variant: Variant, clip: Clip, noise: torch.Tensor) -> torch.Tensor:
-        return noise
+        """``noise`` with as much of the clip's inverted noise in it as the variant says."""
+        if variant.noise is None:
+            return noise
+        key = (clip.name, variant.noise.published)
+        if key not in self.inverted:
+            changes = {"refinements": 0, "start_noise": 0.0, "normalise": False} if variant.noise.published else {}
+            invert = self.host.part("inverting").invert_video
+            self.inverted[key] = invert(self.host.model, self.host.prompt(""), self.host.encode(clip.frames), **changes)
+        mix = self.host.part("initial_noise").mix
+        return mix(self.inverted[key], noise, variant.noise.strategy, variant.noise.amount)
 
 
 def result_path(variant: Variant, clip: Clip) -> Path:
@@ -159,7 +169,8 @@ def write_table() -> None:
         paths = [result_path(variant, clip) for clip in CLIPS.values()]
         if results := [json.loads(p.read_text()) for p in paths if p.exists()]:
             rows.append((variant, results))
-    table = summarise(rows)
+    groups = list(dict.fromkeys(variant.group for variant in VARIANTS))
+    table = summarise(sorted(rows, key=lambda row: groups.index(row[0].group)))
     target = ROOT / "benchmarks" / "ablation"
     write_csv(table, target.with_suffix(".csv"))
     target.with_suffix(".md").write_text(markdown(table), "utf-8")

@@ -36,10 +36,24 @@ _PAPER = {"loss": "debiased_hybrid", "learning_rate": 0.02, "steps": 350, "layer
 VARIANTS = [
     Variant("embedding", "none", None, camera_clips=True),
     Variant("embedding", "both, plain", camera_clips=True),
-    Variant("debias", "difference", debias=_DIFFERENCE, camera_clips=True),
     Variant("embedding", "query-key only", value=0.0),
     Variant("embedding", "value only", query_key=0.0),
+    Variant("debias", "difference", debias=_DIFFERENCE, camera_clips=True),
     Variant("debias", "difference without first", debias={"value": "difference_without_first"}),
     Variant("debias", "without mean", debias={"value": "without_mean"}),
     Variant("debias", "camera (value dropped)", debias={"value": "camera"}, camera_clips=True),
+    *(
+        Variant("loss", f"{loss.replace('_', ' ')}", {"loss": loss})
+        for loss in ("debiased", "debiased_hybrid", "motion_distillation")
+    ),
+    *(Variant("noise", f"blend {p}, no embedding", None, noise=Noise(p)) for p in (0.5, 0.25, 0.75)),
+    *(Variant("noise", f"blend {p}, difference", debias=_DIFFERENCE, noise=Noise(p)) for p in (0.5, 0.25, 0.75)),
+    Variant("noise", "blend 0.5 as published, no embedding", None, noise=Noise(0.5, published=True)),
+    Variant("noise", "blend 0.5 as published, difference", debias=_DIFFERENCE, noise=Noise(0.5, published=True)),
+    Variant("paper", "recipe, noise and difference", _PAPER, _DIFFERENCE, noise=Noise(0.5, published=True)),
+    Variant("paper", "recipe and difference", _PAPER, _DIFFERENCE),
+    *(
+        Variant("noise", f"{strategy.replace('_', '-')} 0.5, no embedding", None, noise=Noise(0.5, strategy))
+        for strategy in ("frequency", "blend_frequency", "fft")
+    ),
 ]
