@@ -6,6 +6,6 @@ from comfy_api.latest import io
 
 
 def all_nodes() -> list[type[io.ComfyNode]]:
-    from . import embedding, model, training, video
+    from . import embedding, importing, model, noise, training, transform, video
 
-    return [*video.NODES, *model.NODES, *training.NODES, *embedding.NODES]
+    return [*video.NODES, *model.NODES, *training.NODES, *embedding.NODES, *importing.NODES, *transform.NODES, *noise.NODES]
