@@ -165,3 +165,14 @@ def test_add_position_major_by_hand() -> None:
     assert add_position_major(x, addition[:1], 2).flatten().tolist() == [1, 2, 3] * 4
     assert add_position_major(x, addition[:1, :1], 2).flatten().tolist() == [1] * 12
     assert add_position_major(x, addition[:, :1], 2).flatten().tolist() == [1] * 6 + [10] * 6
+
+
+def test_spatial_layers_are_those_of_the_attentions_that_see_one_frame(small) -> None:
+    names = {module: name for name, module in small.unet.named_modules()}
+    spatial = [names[linear] for linear in small.backbone.spatial_linears(small.unet)]
+    assert {"down_blocks.0.attentions.0.proj_in", "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"} <= {
+        *spatial
+    }
+    blocks = [m for n, m in small.unet.named_modules() if type(m).__name__ == "Transformer2DModel"]
+    assert len(spatial) == sum(isinstance(m, nn.Linear) for block in blocks for m in block.modules())
+    assert small.backbone.spatial_linears(nn.Linear(2, 2)) == []
