@@ -12,6 +12,7 @@ from ..motion_embedding import files
 from ..motion_embedding.debias import QUERY_KEY_STRATEGIES, VALUE_STRATEGIES, Debias
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.injection import apply_embedding
+from ..motion_embedding.resample import RESCALES
 from .common import CATEGORY, FOLDER, Motion, check_writable, register_folder, target_path, unused
 
 register_folder()
@@ -112,13 +113,20 @@ class DebiasMotion(io.ComfyNode):
                     default="plain",
                     tooltip="plain: as learnt. without_mean: minus what all frames share.",
                 ),
+                io.Combo.Input(
+                    "rescale",
+                    options=list(RESCALES),
+                    default="off",
+                    tooltip="For the differences, where the clip has another number of frames than the motion. "
+                    "total: they add up to what was learnt. pace: each is as large as it was learnt.",
+                ),
             ],
             outputs=[Motion.Output(display_name="motion", tooltip="The cleaned motion; the input stays as it is.")],
         )
 
     @classmethod
-    def execute(cls, motion, value, query_key) -> io.NodeOutput:
-        return io.NodeOutput(motion.replace(debias=Debias(value, query_key)))
+    def execute(cls, motion, value, query_key, rescale="off") -> io.NodeOutput:
+        return io.NodeOutput(motion.replace(debias=Debias(value, query_key, rescale)))
 
 
 class SaveMotionEmbedding(io.ComfyNode):

@@ -247,6 +247,6 @@ class TestFiles:
 
 
 def test_debias_node_returns_a_new_motion(rig, motion) -> None:
-    out = rig.part("nodes.embedding").DebiasMotion.execute(motion, "difference", "without_mean").result[0]
-    assert (out.debias.value, out.debias.query_key) == ("difference", "without_mean")
+    out = rig.part("nodes.embedding").DebiasMotion.execute(motion, "difference", "without_mean", "pace").result[0]
+    assert out.debias == rig.part("motion_embedding.debias").Debias("difference", "without_mean", "pace")
     assert motion.debias.value == "plain"
