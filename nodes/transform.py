@@ -28,7 +28,6 @@ class TransformMotion(io.ComfyNode):
             display_name="Transform Motion",
             category=CATEGORY,
             description="Reverses, mirrors or rotates a motion without training again. Can be chained.",
-            search_aliases=["reverse motion", "mirror motion", "flip motion", "rotate motion", "backwards"],
             inputs=[
                 Motion.Input("motion", tooltip="The motion to edit."),
                 io.Combo.Input(
@@ -58,7 +57,6 @@ class ShiftMotion(io.ComfyNode):
             display_name="Shift Motion",
             category=CATEGORY,
             description="Makes a motion happen elsewhere in the frame, without training again.",
-            search_aliases=["move motion", "offset motion", "place motion"],
             inputs=[
                 Motion.Input("motion", tooltip="The motion to shift."),
                 io.Float.Input("right", **share, tooltip="Share of the frame's width; negative is to the left."),
