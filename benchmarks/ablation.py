@@ -47,7 +47,7 @@ def measure(clip: Clip, look: Look, frames: np.ndarray) -> dict[str, float]:
     seen, own = judge(frames), clip.look
     moved = clip.camera and look.pattern == "checkered"
     leaks = [seen.color == own.color, seen.shape == own.shape, seen.background == own.background]
-    leaks.append(own.pattern != "plain" and seen.pattern == own.pattern)
+    leaks.append(own.pattern not in ("plain", look.pattern) and seen.pattern == own.pattern)
     return {
         "track": float("nan") if clip.camera else trajectory_correlation(screen_path(clip.motion), seen.track),
         "fidelity": motion_fidelity(track_points(clip.frames), track_points(frames)),

@@ -29,9 +29,10 @@ class Clip:
         return render(self.look, self.motion)
 
     def looks(self) -> list[Look]:
-        """New scenes that share no colour, shape, background or texture with the reference, so that a leak shows.
+        """New scenes that share no colour, shape or background with the reference, so that a leak shows.
 
-        Half of them are plain; for a camera clip two thirds are checkered, where the camera can be told.
+        Half of them are plain. For a camera clip four are checkered like the reference, because only there can the
+        camera be told, and the other two show whether its texture comes along.
         """
         rng = np.random.default_rng(zlib.crc32(self.name.encode()))
 
@@ -39,7 +40,7 @@ class Clip:
             free = [n for n in names if n != own]
             return [str(n) for n in rng.permutation(np.resize(free, LOOKS_PER_CLIP))]
 
-        patterns = ["checkered"] * 4 + ["plain"] * 2
+        patterns = ["checkered"] * 4 + ["plain", "striped"]
         if not self.camera:
             patterns = ["plain"] * 3 + ["checkered", "striped", "checkered"]
         return [
@@ -66,11 +67,10 @@ def _clips() -> dict[str, Clip]:
     clips = [Clip(name, *references.REFERENCES[name]) for name in paths]
     fall = _still(x=-10 + 0 * _T, y=-16 + 32 * (_T + 0.5) ** 2)
     clips.append(Clip("fall", Look("cyan", "circle", "gray"), fall))
-    # Striped, so that its texture would be seen in the checkered scenes and theirs in none of its own.
     clips += [
-        Clip("pan", Look("red", "circle", "gray", "striped"), _still(camera_x=26 * _T), camera=True),
-        Clip("zoom", Look("blue", "cross", "brown", "striped"), _still(camera_zoom=np.exp(0.8 * _T)), camera=True),
-        Clip("roll", Look("green", "square", "navy", "striped"), _still(camera_roll=0.8 * _T), camera=True),
+        Clip("pan", Look("red", "circle", "gray", "checkered"), _still(camera_x=26 * _T), camera=True),
+        Clip("zoom", Look("blue", "cross", "brown", "checkered"), _still(camera_zoom=np.exp(0.8 * _T)), camera=True),
+        Clip("roll", Look("green", "square", "navy", "checkered"), _still(camera_roll=0.8 * _T), camera=True),
     ]
     return {clip.name: clip for clip in clips}
 
