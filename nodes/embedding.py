@@ -153,6 +153,11 @@ class SaveMotionEmbedding(io.ComfyNode):
                     default="half",
                     tooltip="half is small and loses nothing seen.",
                 ),
+                io.Latent.Input(
+                    "inverted_noise",
+                    optional=True,
+                    tooltip="From InvertVideoNoise: the noise of the reference clip, to travel in the file.",
+                ),
             ],
             outputs=[io.String.Output(display_name="path", tooltip="Where it was written.")],
         )
@@ -169,11 +174,21 @@ class SaveMotionEmbedding(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(cls, motion, filename, precision) -> io.NodeOutput:
+    def execute(cls, motion, filename, precision, inverted_noise=None) -> io.NodeOutput:
+        if inverted_noise is not None:
+            motion = motion.replace(inverted_noise=_first_noise(inverted_noise))
         path = unused(target_path(filename))
         files.save(motion, path, _PRECISIONS[precision])
         text = f"{path}\n{path.stat().st_size / 1e6:.2f} MB · {motion.describe()}"
         return io.NodeOutput(str(path), ui=ui.PreviewText(text))
+
+
+def _first_noise(latent: dict) -> torch.Tensor:
+    """The inverted noise ``[C, F, h, w]`` of the first clip in ``latent``."""
+    noise = latent.get("inverted_noise")
+    if noise is None:
+        raise InputError("inverted_noise", "this latent carries none.", "Wire the output of InvertVideoNoise.")
+    return noise[0]
 
 
 class LoadMotionEmbedding(io.ComfyNode):
