@@ -1,4 +1,4 @@
-"""An embedding in the making: float32 parameters, zero at first, sized by the model's real activations."""
+"""An embedding in the making: parameters, float32 by default, zero at first, sized by the model's real activations."""
 
 from __future__ import annotations
 
@@ -49,8 +49,13 @@ class TrainableMotion:
             return self.query_key[site.layer][None, None]
         return self._values(key).flatten(0, 1)[None]
 
-    def allocate(self, device: torch.device, initial: MotionEmbedding | None = None) -> list[nn.Parameter]:
-        """Make the parameters, zero or from ``initial`` (resampled to this clip), and return them."""
+    def allocate(
+        self, device: torch.device, initial: MotionEmbedding | None = None, dtype: torch.dtype = torch.float32
+    ) -> list[nn.Parameter]:
+        """Make the parameters, zero or from ``initial`` (resampled to this clip), and return them.
+
+        dtype: of the parameters; float32 whatever the model is in, unless float64 is wanted of a float64 model.
+        """
         if missed := sorted({layer for layer, _ in self.chosen.keys() - self.grids.keys()}):
             raise InputError(
                 "layers", f"the model never reached {', '.join(missed)}.", "Choose a preset or pattern without them."
@@ -64,9 +69,9 @@ class TrainableMotion:
                 learnt = value_rows(plain, layer, name, frames, height, width)
                 value = value if learnt is None else learnt
             if layer not in self.query_key:
-                self.query_key[layer] = nn.Parameter(query_key.to(device, torch.float32, copy=True))
+                self.query_key[layer] = nn.Parameter(query_key.to(device, dtype, copy=True))
             learnable = value if self.degree is None else project(value, self.degree)
-            self.value[layer, name] = nn.Parameter(learnable.to(device, torch.float32, copy=True))
+            self.value[layer, name] = nn.Parameter(learnable.to(device, dtype, copy=True))
         return self.parameters()
 
     def _values(self, key: tuple[str, str]) -> torch.Tensor:

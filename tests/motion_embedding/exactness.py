@@ -91,13 +91,18 @@ def unet_in(dtype: torch.dtype, small: Small) -> nn.Module:
 
 
 def trainable_in(
-    small: Small, unet: nn.Module, initial: MotionEmbedding, x: torch.Tensor, text: torch.Tensor
+    small: Small,
+    unet: nn.Module,
+    initial: MotionEmbedding,
+    x: torch.Tensor,
+    text: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
 ) -> TrainableMotion:
     """Ours, probed and allocated on every layer, starting from ``initial``."""
     trainable = TrainableMotion(small.attentions)
     with torch.no_grad(), installed(unet, [trainable], small.backbone.call(x, (0,))):
         unet(x, 500, text)
-    trainable.allocate(CPU, initial)
+    trainable.allocate(CPU, initial, dtype)
     return trainable
 
 
