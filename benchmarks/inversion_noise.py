@@ -26,7 +26,7 @@ from demo.host import ROOT, comfyui_path
 from demo.references import frames_of, object_path
 from demo.run import scenes_for, shipped
 from demo.tiny_model.judge import judge
-from motion_embedding.initial_noise import mix, normalise
+from motion_embedding.initial_noise import STRATEGIES, mix, normalise
 from motion_embedding.metrics.fidelity import trajectory_correlation
 
 WEIGHTS = ROOT / "demo" / "tiny_model" / "weights"
@@ -86,7 +86,7 @@ class Rig:
 
     def sample(self, noise: torch.Tensor, text: str, steps: int, cfg: float) -> torch.Tensor:
         """Latents sampled with plain DDIM from exactly ``noise``."""
-        start = {"samples": self.part("inverting").noisy_latents(self.model, noise)}
+        start = {"samples": self.part("starting").noisy_latents(self.model, noise)}
         options = (0, steps, cfg, "euler", "sgm_uniform", self.prompt(text), self.prompt(""))
         return self.nodes.common_ksampler(self.model, *options, start, disable_noise=True)[0]["samples"]
 
@@ -102,10 +102,10 @@ def _pack() -> ModuleType:
     return module
 
 
-def describe(rig: Rig, latents: torch.Tensor, form: Form, back: int) -> dict[str, float]:
+def describe(rig: Rig, latents: torch.Tensor, form: Form) -> dict[str, float]:
     """The numbers of one clip's inverted noise."""
     noise = rig.invert(latents, form)
-    returned = rig.sample(noise, "", back, cfg=1.0)
+    returned = rig.sample(noise, "", form.steps, cfg=1.0)
     spread = (latents - latents.mean((-2, -1), keepdim=True)).square().mean()
     return {
         "std": noise.std((-2, -1)).mean().item(),
@@ -121,7 +121,7 @@ def carried(rig: Rig, name: str, noise: torch.Tensor, strategy: str, amount: flo
     reference, rows = shipped(name), []
     for i, look in enumerate(scenes_for(reference, scenes)):
         fresh = torch.randn(noise.shape, generator=torch.Generator().manual_seed(100 + i))
-        frames = rig.decode(rig.sample(mix(noise, fresh, strategy, amount), look.prompt, 16, cfg=2.0))
+        frames = rig.decode(rig.sample(mix(noise, fresh, strategy, amount), look.prompt, 12, cfg=2.0))
         seen = judge(frames, look.color)
         rows.append(
             {
@@ -140,8 +140,9 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
-def _line(form: object, numbers: dict[str, float]) -> str:
-    return f"{form!s:48}" + "  ".join(f"{key} {value:6.2f}" for key, value in numbers.items())
+def _show(form: object, numbers: dict[str, float]) -> None:
+    sys.stdout.write(f"{form!s:64}" + "  ".join(f"{key} {value:6.2f}" for key, value in numbers.items()) + "\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -151,16 +152,21 @@ def main() -> None:
     parser.add_argument("--refinements", nargs="+", type=int, default=[0, 1, 3])
     parser.add_argument("--start", nargs="+", type=float, default=[0.0, 0.05, 0.1, 0.2, 0.5])
     parser.add_argument("--sample", action="store_true")
+    parser.add_argument("--scenes", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    write = sys.stdout.write
     with torch.inference_mode():
         rig = Rig()
         clips = {name: rig.latents(name) for name in arguments.clips}
-        for steps, refinements, start in itertools.product(arguments.steps, arguments.refinements, arguments.start):
-            form = Form(steps, refinements, start)
-            write(_line(form, _means([describe(rig, x, form, steps) for x in clips.values()])) + "\n")
-            sys.stdout.flush()
+        for walk in itertools.product(arguments.steps, arguments.refinements, arguments.start):
+            form = Form(*walk)
+            _show(form, _means([describe(rig, x, form) for x in clips.values()]))
+            for normalised in (False, True) if arguments.sample else ():
+                form = Form(*walk, normalise=normalised)
+                noises = {name: rig.invert(x, form) for name, x in clips.items()}
+                for strategy in STRATEGIES:
+                    rows = [carried(rig, name, z, strategy, 0.5, arguments.scenes) for name, z in noises.items()]
+                    _show(f"{form}, {strategy}", _means(rows))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""(ComfyUI) Inverting a clip on the model a graph holds, and starting its samplers from the result.
+"""(ComfyUI) Inverting a clip on the model a graph holds.
 
 The walk runs as a ``Sampler`` inside a guider, so that conditioning and the wrappers of other packs are set up
 exactly as they are when sampling.
@@ -17,6 +17,7 @@ from . import initial_noise
 from .errors import InputError
 from .injection import KEY
 from .inversion import ddim_timesteps, invert, unit_noise
+from .training import prediction_type
 
 _PURE_NOISE = 1000.0  # noise levels beyond this belong to schedules that end in pure noise
 
@@ -42,13 +43,7 @@ def check_latents(model, latents: torch.Tensor, name: str) -> None:
 
 def is_flow(sampling) -> bool:
     """Whether noise replaces the clip, ``(1 - sigma) * clip + sigma * noise``, rather than being added to it."""
-    return clip_share(sampling) < 1
-
-
-def clip_share(sampling) -> float:
-    """How much of ``latent_image`` is left in what a sampler starts from at full noise: 1, or 0 for flow models."""
-    sigma = torch.as_tensor(float(sampling.sigma_max))
-    return float(sampling.noise_scaling(sigma, torch.zeros(1), torch.ones(1), True))
+    return prediction_type(sampling) == "flow"
 
 
 def walk_levels(sampling, steps: int) -> tuple[torch.Tensor, float]:
@@ -66,6 +61,7 @@ def walk_levels(sampling, steps: int) -> tuple[torch.Tensor, float]:
     return levels, 0.0 if ends_in_noise else float(sigmas[0])
 
 
+@torch.no_grad()
 def invert_video(
     model,
     positive: list,
@@ -88,11 +84,14 @@ def invert_video(
     seed: of the fresh noise.
     """
     check_latents(model, latents, "latents")
-    levels, start = walk_levels(model.get_model_object("model_sampling"), steps)
+    sampling = model.get_model_object("model_sampling")
+    flow = is_flow(sampling)
+    levels, start = walk_levels(sampling, steps)
     if start_noise >= float(levels[-1]):
         raise InputError("start_noise", f"{start_noise} is all the noise there is.", "Lower it.")
     patcher = without_motion(model)
-    walk = _Walk(levels, start, refinements, start_noise, latent_preview.prepare_callback(patcher, steps))
+    progress = latent_preview.prepare_callback(patcher, steps)
+    walk = _Walk(levels, flow, start, refinements, start_noise, progress)
     guider = comfy.samplers.CFGGuider(patcher)
     guider.inner_set_conds({"positive": positive})
     fresh = comfy.sample.prepare_noise(latents, seed)
@@ -104,16 +103,17 @@ def invert_video(
 class _Walk(comfy.samplers.Sampler):
     """Goes up the noise levels instead of down; the result is kept in ``noise``."""
 
-    def __init__(self, levels: torch.Tensor, start: float, refinements: int, start_noise: float, progress) -> None:
-        self.levels, self.start, self.refinements, self.start_noise = levels, start, refinements, start_noise
-        self.progress = progress
+    def __init__(
+        self, levels: torch.Tensor, flow: bool, start: float, refinements: int, start_noise: float, progress
+    ) -> None:
+        self.levels, self.flow, self.start, self.refinements = levels, flow, start, refinements
+        self.start_noise, self.progress = start_noise, progress
         self.noise = torch.empty(0)
 
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask=None, disable_pbar=False
     ) -> torch.Tensor:
-        flow = is_flow(model_wrap.inner_model.model_sampling)
-        levels, clip, start = self.levels.to(latent_image.device), latent_image, self.start
+        flow, start, clip, levels = self.flow, self.start, latent_image, self.levels.to(latent_image.device)
         if self.start_noise > start:
             start = self.start_noise
             levels = levels[levels > start]
@@ -132,33 +132,3 @@ class _Walk(comfy.samplers.Sampler):
         x = invert(denoise, clip, levels, flow, self.refinements, start, report)
         self.noise = unit_noise(x, levels[-1], flow)
         return torch.zeros_like(latent_image)
-
-
-class MotionNoise:
-    """A ``NOISE`` for custom samplers: that of a seed with a clip's inverted noise in it.
-
-    inverted: ``[B or 1, C, F, h, w]``; fitted to the latent it meets.
-    """
-
-    def __init__(self, inverted: torch.Tensor, seed: int, strategy: str = "blend", amount: float = 0.5) -> None:
-        self.inverted, self.seed, self.strategy, self.amount = inverted, seed, strategy, amount
-
-    def generate_noise(self, input_latent: dict) -> torch.Tensor:
-        latents = input_latent["samples"]
-        fresh = comfy.sample.prepare_noise(latents, self.seed, input_latent.get("batch_index"))
-        generator = torch.Generator().manual_seed((self.seed + 1) % 2**64)
-        detail = torch.randn(fresh.shape, generator=generator)
-        return initial_noise.mix(initial_noise.fit(self.inverted, detail), fresh, self.strategy, self.amount)
-
-
-def noisy_latents(model, noise: torch.Tensor) -> torch.Tensor | None:
-    """Latents from which a sampler that adds no noise of its own starts exactly as with ``noise``, at full noise.
-
-    None for flow models, which multiply the latents they are given by zero there.
-    """
-    sampling = model.get_model_object("model_sampling")
-    share = clip_share(sampling)
-    if share < 1:
-        return None
-    sigma = torch.as_tensor(float(sampling.sigma_max))
-    return model.model.process_latent_out(sampling.noise_scaling(sigma, noise, torch.zeros_like(noise), True))

@@ -8,7 +8,8 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.initial_noise import STRATEGIES
-from ..motion_embedding.inverting import MotionNoise, check_latents, invert_video, noisy_latents
+from ..motion_embedding.inverting import check_latents, invert_video
+from ..motion_embedding.starting import MotionNoise, noisy_latents
 from .common import CATEGORY, Motion
 
 INVERTED_NOISE = "inverted_noise"

@@ -34,7 +34,7 @@ def low_pass_by_hand(frame: torch.Tensor) -> torch.Tensor:
     return frame
 
 
-@pytest.mark.parametrize("size", [(8, 8), (12, 17), (40, 72), (9, 30)])
+@pytest.mark.parametrize("size", [(8, 8), (12, 17), (9, 22)])
 def test_low_pass_is_two_resamplings_of_every_frame(size: tuple[int, int]) -> None:
     x = noise(2, 3, 2, *size)
     for frame, wanted in zip(low_pass(x).flatten(0, 2), x.flatten(0, 2), strict=True):
@@ -99,7 +99,7 @@ def test_normalise() -> None:
     assert torch.isfinite(normalise(torch.ones(1, 1, 1, 4, 4))).all()
 
 
-@pytest.mark.parametrize("shape", [(4, 8, 6), (12, 8, 6), (8, 16, 12), (3, 7, 4), (8, 5, 9), (13, 11, 3)])
+@pytest.mark.parametrize("shape", [(4, 8, 6), (12, 8, 6), (8, 13, 9), (3, 7, 4), (11, 5, 3)])
 def test_white_noise_stays_white_at_another_size(shape: tuple[int, int, int]) -> None:
     """Exactly: the covariance of the result is that of the two independent inputs pushed through the linear map."""
     source, n = (8, 8, 6), math.prod(shape)

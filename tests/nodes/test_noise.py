@@ -98,6 +98,31 @@ def test_it_is_the_published_walk(rig) -> None:
     assert torch.allclose(noise.double(), x, atol=1e-4 * float(x.abs().max()))
 
 
+def test_levels_of_a_stock_model_are_those_of_its_scheduler(rig) -> None:
+    """ZeroScope's schedule is ComfyUI's own for Stable Diffusion; the lowest level is that of the clean clip."""
+    import comfy.model_sampling
+    from diffusers import DDIMScheduler
+
+    schedule = DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, set_alpha_to_one=False, steps_offset=1
+    )
+    schedule.set_timesteps(50)
+    alphas = schedule.alphas_cumprod[schedule.timesteps.flip(0)]
+    levels, start = rig.part("motion_embedding.inverting").walk_levels(comfy.model_sampling.ModelSamplingDiscrete(), 50)
+    assert torch.allclose(levels, ((1 - alphas) / alphas).sqrt(), rtol=1e-4)
+    assert 1 / (1 + start**2) == pytest.approx(schedule.final_alpha_cumprod.item(), rel=1e-5)
+
+
+def test_continuous_models_are_walked_evenly_to_their_end(rig) -> None:
+    import comfy.model_sampling
+
+    levels, start = rig.part("motion_embedding.inverting").walk_levels(
+        comfy.model_sampling.ModelSamplingContinuousEDM(), 10
+    )
+    assert start == 0 and levels[-1].item() == pytest.approx(120)
+    assert torch.allclose(levels[1:].log().diff(), levels[1:].log().diff()[:1].expand(8), rtol=1e-3)
+
+
 def test_batch_and_prompt(rig) -> None:
     clips = rig.latents(batch=2)
     both = invert(rig, latents={"samples": clips})

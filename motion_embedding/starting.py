@@ -1,0 +1,38 @@
+"""(ComfyUI) Samplers that start from a clip's inverted noise, by either of the host's ways in."""
+
+from __future__ import annotations
+
+import comfy.sample
+import torch
+
+from . import initial_noise
+from .inverting import is_flow
+
+
+class MotionNoise:
+    """A ``NOISE`` for custom samplers: that of a seed with a clip's inverted noise in it.
+
+    inverted: ``[B or 1, C, F, h, w]``; fitted to the latent it meets.
+    """
+
+    def __init__(self, inverted: torch.Tensor, seed: int, strategy: str = "blend", amount: float = 0.5) -> None:
+        self.inverted, self.seed, self.strategy, self.amount = inverted, seed, strategy, amount
+
+    def generate_noise(self, input_latent: dict) -> torch.Tensor:
+        latents = input_latent["samples"]
+        fresh = comfy.sample.prepare_noise(latents, self.seed, input_latent.get("batch_index"))
+        generator = torch.Generator().manual_seed((self.seed + 1) % 2**64)
+        detail = torch.randn(fresh.shape, generator=generator)
+        return initial_noise.mix(initial_noise.fit(self.inverted, detail), fresh, self.strategy, self.amount)
+
+
+def noisy_latents(model, noise: torch.Tensor) -> torch.Tensor | None:
+    """Latents from which a sampler that adds no noise of its own starts exactly as with ``noise``, at full noise.
+
+    None for flow models, which multiply the latents they are given by zero there.
+    """
+    sampling = model.get_model_object("model_sampling")
+    if is_flow(sampling):
+        return None
+    sigma = torch.as_tensor(float(sampling.sigma_max))
+    return model.model.process_latent_out(sampling.noise_scaling(sigma, noise, torch.zeros_like(noise), True))
