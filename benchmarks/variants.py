@@ -23,7 +23,7 @@ class Variant:
     group: str
     name: str
     recipe: Mapping[str, Any] | None = field(default_factory=dict)
-    debias: Mapping[str, str] = field(default_factory=dict)
+    debias: Mapping[str, Any] = field(default_factory=dict)
     query_key: float = 1.0
     value: float = 1.0
     noise: Noise | None = None
@@ -42,6 +42,12 @@ VARIANTS = [
     Variant("debias", "difference without first", debias={"value": "difference_without_first"}),
     Variant("debias", "without mean", debias={"value": "without_mean"}),
     Variant("debias", "camera (value dropped)", debias={"value": "camera"}, camera_clips=True),
+    *(
+        Variant(
+            "acting until", f"{debias}, until {until:g}", debias={"value": debias, "until": until}, camera_clips=True
+        )
+        for debias, until in (("plain", 0.65), ("plain", 0.5), ("plain", 0.35), ("difference", 0.65))
+    ),
     *(
         Variant("loss", f"{loss.replace('_', ' ')}", {"loss": loss})
         for loss in ("debiased", "debiased_hybrid", "motion_distillation")

@@ -54,7 +54,11 @@ QUERY_KEY_STRATEGIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 @dataclass(frozen=True)
 class Debias:
-    """Which strategy the values and the query-keys go through when the embedding is used.
+    """How an embedding is rid of appearance when it is used.
+
+    value, query_key: the strategy that its rows go through.
+    until: the part of the sampling, from 0 (noise) to 1 (clip), up to which it acts at all. Where things are and how
+        they move is settled first, what they look like last; a motion that stops early leaves no texture.
 
     It is recorded, not baked in: a change of frame count or size must resample the trained rows first.
     ``rescale`` is what becomes of frame differences then, see :func:`~motion_embedding.resample.rescale_factor`.
@@ -63,12 +67,16 @@ class Debias:
     value: str = "plain"
     query_key: str = "plain"
     rescale: str = "off"
+    until: float = 1.0
 
     def __post_init__(self) -> None:
         if self.value not in VALUE_STRATEGIES or self.query_key not in QUERY_KEY_STRATEGIES:
             raise ValueError(f"unknown debias strategy: value {self.value!r}, query_key {self.query_key!r}")
+        if not 0 < self.until <= 1:
+            raise ValueError(f"until is {self.until}, expected more than 0 and at most 1")
         if self.rescale not in RESCALES:
             raise ValueError(f"unknown rescale {self.rescale!r}, expected one of {RESCALES}")
 
     def describe(self) -> str:
-        return f"debias {self.value}" + ("" if self.query_key == "plain" else f", query-key {self.query_key}")
+        text = f"debias {self.value}" + ("" if self.query_key == "plain" else f", query-key {self.query_key}")
+        return text + ("" if self.until == 1 else f", until {self.until:g}")

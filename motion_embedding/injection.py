@@ -154,8 +154,8 @@ def check_range(start_percent: float, end_percent: float) -> None:
     if start_percent >= end_percent:
         raise InputError(
             "start_percent",
-            f"{start_percent} is not before end_percent ({end_percent}).",
-            "Lower it, or raise the end.",
+            f"{start_percent} is not before the end, {end_percent}.",
+            "Lower it, or raise end_percent and what Debias Motion sets as until.",
         )
 
 
@@ -168,8 +168,12 @@ def apply_embedding(
     end_percent: float = 1.0,
     positive_only: bool = False,
 ):
-    """A ``ModelPatcher`` whose generations follow the embedding's motion; see ``ApplyMotionEmbedding``."""
+    """A ``ModelPatcher`` whose generations follow the embedding's motion; see ``ApplyMotionEmbedding``.
+
+    It acts up to ``end_percent`` or to where the embedding's debiasing says, whichever comes first.
+    """
     check_fit(model, embedding)
+    end_percent = min(end_percent, embedding.debias.until)
     check_range(start_percent, end_percent)
     source = Applied(embedding, strength_query_key, strength_value, positive_only)
     return with_source(model, source, start_percent, end_percent)

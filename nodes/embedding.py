@@ -120,13 +120,23 @@ class DebiasMotion(io.ComfyNode):
                     tooltip="For the differences, where the clip has another number of frames than the motion. "
                     "total: they add up to what was learnt. pace: each is as large as it was learnt.",
                 ),
+                io.Float.Input(
+                    "until",
+                    default=1.0,
+                    min=0.05,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Act only up to this part of the sampling. Motion is settled early and texture late: 0.5 to "
+                    "0.7 keeps the reference's texture out of camera moves.",
+                ),
             ],
             outputs=[Motion.Output(display_name="motion", tooltip="The cleaned motion; the input stays as it is.")],
         )
 
     @classmethod
-    def execute(cls, motion, value, query_key, rescale="off") -> io.NodeOutput:
-        return io.NodeOutput(motion.replace(debias=Debias(value, query_key, rescale)))
+    def execute(cls, motion, value, query_key, rescale="off", until=1.0) -> io.NodeOutput:
+        return io.NodeOutput(motion.replace(debias=Debias(value, query_key, rescale, until)))
 
 
 class SaveMotionEmbedding(io.ComfyNode):

@@ -31,3 +31,14 @@ def test_unknown_strategy_is_refused() -> None:
 def test_unknown_rescale_is_refused() -> None:
     with pytest.raises(ValueError, match="double"):
         Debias(rescale="double")
+
+
+@pytest.mark.parametrize("until", [0.0, -0.1, 1.01])
+def test_a_motion_acts_during_some_of_the_sampling(until: float) -> None:
+    with pytest.raises(ValueError, match="until"):
+        Debias(until=until)
+
+
+def test_description_says_where_it_stops() -> None:
+    assert Debias("difference", until=0.65).describe() == "debias difference, until 0.65"
+    assert Debias().describe() == "debias plain"

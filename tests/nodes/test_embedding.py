@@ -85,6 +85,8 @@ def test_percent_range_bounds_where_it_acts(rig, motion, apply) -> None:
     early = rig.sample(apply(rig.model, motion, end_percent=0.4))
     late = rig.sample(apply(rig.model, motion, start_percent=0.4))
     both = rig.sample(apply(apply(rig.model, motion, end_percent=0.4), motion, start_percent=0.4))
+    debias = rig.part("motion_embedding.debias").Debias(until=0.4)
+    assert torch.equal(rig.sample(apply(rig.model, motion.replace(debias=debias))), early)
     assert torch.allclose(both, whole, atol=1e-5)
     for part in (early, late):
         assert (part - whole).abs().max() > 1e-4
