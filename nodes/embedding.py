@@ -127,7 +127,7 @@ class DebiasMotion(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     optional=True,
-                    tooltip="Act only up to this part of the sampling. Motion is settled early and texture late: 0.5 to "
+                    tooltip="Act only up to this part of the sampling. Motion is settled early, texture late: 0.5 to "
                     "0.7 keeps the reference's texture out of camera moves.",
                 ),
             ],
