@@ -8,4 +8,12 @@ from comfy_api.latest import io
 def all_nodes() -> list[type[io.ComfyNode]]:
     from . import embedding, importing, model, noise, training, transform, video
 
-    return [*video.NODES, *model.NODES, *training.NODES, *embedding.NODES, *importing.NODES, *transform.NODES, *noise.NODES]
+    return [
+        *video.NODES,
+        *model.NODES,
+        *training.NODES,
+        *embedding.NODES,
+        *importing.NODES,
+        *transform.NODES,
+        *noise.NODES,
+    ]
