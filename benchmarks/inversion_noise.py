@@ -26,7 +26,7 @@ from demo.host import ROOT, comfyui_path
 from demo.references import frames_of, object_path
 from demo.run import scenes_for, shipped
 from demo.tiny_model.judge import judge
-from motion_embedding.initial_noise import STRATEGIES, mix, normalise
+from motion_embedding.initial_noise import CLEANINGS, STRATEGIES, mix, normalise
 from motion_embedding.metrics.fidelity import trajectory_correlation
 
 WEIGHTS = ROOT / "demo" / "tiny_model" / "weights"
@@ -40,12 +40,10 @@ class Form:
     steps: int = 50
     refinements: int = 0
     start_noise: float = 0.0
-    normalise: bool = False
+    cleaning: str = "as published"
 
     def __str__(self) -> str:
-        return f"{self.steps:3} steps, {self.refinements} refined, start {self.start_noise:<4}" + (
-            ", normalised" if self.normalise else ""
-        )
+        return f"{self.steps:3} steps, {self.refinements} refined, start {self.start_noise:<4}, {self.cleaning}"
 
 
 class Rig:
@@ -79,10 +77,8 @@ class Rig:
         return self.nodes.VAEEncode().encode(self.vae, frames)[0]["samples"]
 
     def invert(self, latents: torch.Tensor, form: Form, text: str = "") -> torch.Tensor:
-        inverting = self.part("inverting")
-        return inverting.invert_video(
-            self.model, self.prompt(text), latents, form.steps, form.refinements, form.start_noise, form.normalise
-        )
+        options = (form.steps, form.refinements, form.start_noise, form.cleaning)
+        return self.part("inverting").invert_video(self.model, self.prompt(text), latents, *options)
 
     def sample(self, noise: torch.Tensor, text: str, steps: int, cfg: float) -> torch.Tensor:
         """Latents sampled with plain DDIM from exactly ``noise``."""
@@ -161,8 +157,8 @@ def main() -> None:
         for walk in itertools.product(arguments.steps, arguments.refinements, arguments.start):
             form = Form(*walk)
             _show(form, _means([describe(rig, x, form) for x in clips.values()]))
-            for normalised in (False, True) if arguments.sample else ():
-                form = Form(*walk, normalise=normalised)
+            for cleaning in CLEANINGS if arguments.sample else ():
+                form = Form(*walk, cleaning)
                 noises = {name: rig.invert(x, form) for name, x in clips.items()}
                 for strategy in STRATEGIES:
                     rows = [carried(rig, name, z, strategy, 0.5, arguments.scenes) for name, z in noises.items()]

@@ -74,6 +74,24 @@ def normalise(x: torch.Tensor) -> torch.Tensor:
     return (x - mean) / std.clamp(min=1e-6)
 
 
+def without_look(inverted: torch.Tensor, clip: torch.Tensor) -> torch.Tensor:
+    """Inverted noise rid of the clean clip that is still in it, and normalised.
+
+    The walk leaves a copy of the clip in its result, the more so the smoother the clip is, and sampling brings the
+    copy back: its colours and shapes. Here every frame and channel loses its component along that of ``clip``.
+    What stays is where and how the noise differs from a copy, and that still moves like the clip.
+    """
+    noise, clip = normalise(inverted), normalise(clip)
+    return normalise(noise - (noise * clip).mean((-2, -1), keepdim=True) * clip)
+
+
+CLEANINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "look removed": without_look,
+    "normalised": lambda inverted, clip: normalise(inverted),
+    "as published": lambda inverted, clip: inverted,
+}
+
+
 def fit(inverted: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """``inverted [..., F, h, w]`` at the frames and size of ``noise``, still white where it was white.
 

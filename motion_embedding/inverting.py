@@ -69,7 +69,7 @@ def invert_video(
     steps: int = 50,
     refinements: int = 0,
     start_noise: float = 0.0,
-    normalise: bool = True,
+    cleaning: str = "look removed",
     seed: int = 0,
 ) -> torch.Tensor:
     """The noise a clip could have come from, ``[B, C, F, h, w]``, in the model's own latent space and about 1 strong.
@@ -80,7 +80,7 @@ def invert_video(
     latents: as ``VAEEncode`` gives them.
     refinements: see :func:`.inversion.invert`.
     start_noise: strength of the fresh noise put on the clip before the walk, which then starts at that level.
-    normalise: see :func:`.initial_noise.normalise`.
+    cleaning: what is done to the result, one of ``initial_noise.CLEANINGS``.
     seed: of the fresh noise.
     """
     check_latents(model, latents, "latents")
@@ -96,19 +96,19 @@ def invert_video(
     guider.inner_set_conds({"positive": positive})
     fresh = comfy.sample.prepare_noise(latents, seed)
     guider.sample(fresh, latents, walk, torch.ones(1), seed=seed)
-    noise = walk.noise.to(comfy.model_management.intermediate_device(), torch.float32)
-    return initial_noise.normalise(noise) if normalise else noise
+    clean = initial_noise.CLEANINGS[cleaning](walk.noise.float(), walk.clip.float())
+    return clean.to(comfy.model_management.intermediate_device())
 
 
 class _Walk(comfy.samplers.Sampler):
-    """Goes up the noise levels instead of down; the result is kept in ``noise``."""
+    """Goes up the noise levels instead of down; keeps the result in ``noise`` and the clean latents in ``clip``."""
 
     def __init__(
         self, levels: torch.Tensor, flow: bool, start: float, refinements: int, start_noise: float, progress
     ) -> None:
         self.levels, self.flow, self.start, self.refinements = levels, flow, start, refinements
         self.start_noise, self.progress = start_noise, progress
-        self.noise = torch.empty(0)
+        self.noise = self.clip = torch.empty(0)
 
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask=None, disable_pbar=False
@@ -130,5 +130,5 @@ class _Walk(comfy.samplers.Sampler):
             self.progress(skipped + step, clean, x, len(self.levels))
 
         x = invert(denoise, clip, levels, flow, self.refinements, start, report)
-        self.noise = unit_noise(x, levels[-1], flow)
+        self.noise, self.clip = unit_noise(x, levels[-1], flow), latent_image
         return torch.zeros_like(latent_image)

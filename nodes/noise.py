@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..motion_embedding.errors import InputError
-from ..motion_embedding.initial_noise import STRATEGIES
+from ..motion_embedding.initial_noise import CLEANINGS, STRATEGIES
 from ..motion_embedding.inverting import check_latents, invert_video
 from ..motion_embedding.starting import MotionNoise, noisy_latents
 from .common import CATEGORY, Motion
@@ -51,12 +51,14 @@ class InvertVideoNoise(io.ComfyNode):
                     tooltip="Fresh noise put on the clip before the walk, in sigmas. 0 as published; more leaves less "
                     "of the clip's look.",
                 ),
-                io.Boolean.Input(
-                    "normalise",
-                    default=True,
+                io.Combo.Input(
+                    "cleaning",
+                    options=list(CLEANINGS),
+                    default=next(iter(CLEANINGS)),
                     optional=True,
-                    tooltip="Bring every frame and channel to mean 0 and deviation 1, as noise has them. Off as "
-                    "published.",
+                    tooltip="What is done to the noise. look removed: the copy of the clip still in it is taken out, "
+                    "which keeps colours and shapes from leaking. normalised: only brought to mean 0 and deviation 1. "
+                    "as published: nothing.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -78,10 +80,10 @@ class InvertVideoNoise(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, positive, latents, steps, refinements=0, start_noise=0.0, normalise=True, seed=0
+        cls, model, positive, latents, steps, refinements=0, start_noise=0.0, cleaning="look removed", seed=0
     ) -> io.NodeOutput:
         noise = invert_video(
-            model, positive, latents["samples"], steps, refinements, start_noise, normalise=normalise, seed=seed
+            model, positive, latents["samples"], steps, refinements, start_noise, cleaning=cleaning, seed=seed
         )
         return io.NodeOutput({**latents, INVERTED_NOISE: noise})
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from motion_embedding.initial_noise import STRATEGIES, fft_mask, fit, low_pass, mix, normalise
+from motion_embedding.initial_noise import STRATEGIES, fft_mask, fit, low_pass, mix, normalise, without_look
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -97,6 +97,17 @@ def test_normalise() -> None:
     assert torch.allclose(x.mean((-2, -1)), torch.zeros(2, 4, 5), atol=1e-5)
     assert torch.allclose(x.square().mean((-2, -1)), torch.ones(2, 4, 5), atol=1e-4)
     assert torch.isfinite(normalise(torch.ones(1, 1, 1, 4, 4))).all()
+
+
+def test_what_is_left_without_the_look_is_the_rest() -> None:
+    """Noise 2 and clip 5 strong, mixed: the noise comes back, less its own chance likeness to the clip."""
+    clip, rest = noise(1, 3, 2, 20, 20) + 4, noise(1, 3, 2, 20, 20, seed=1)
+    out = without_look(2 * rest + 5 * clip, clip)
+    for o, c, r in zip(out.flatten(0, 2), clip.flatten(0, 2), rest.flatten(0, 2), strict=True):
+        c, r = c - c.mean(), r - r.mean()
+        r = r - (r * c).sum() / (c * c).sum() * c
+        assert torch.allclose(o, r / r.square().mean().sqrt(), atol=1e-4)
+    assert torch.isfinite(without_look(clip, clip)).all()
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 6), (12, 8, 6), (8, 13, 9), (3, 7, 4), (11, 5, 3)])

@@ -18,7 +18,7 @@ def nodes_of(rig):
 def invert(rig, model=None, **changes) -> torch.Tensor:
     """Through the node, as a graph does."""
     node = rig.part("nodes.noise").InvertVideoNoise
-    options = {"latents": {"samples": rig.latents()}, "steps": 4, "normalise": False, **changes}
+    options = {"latents": {"samples": rig.latents()}, "steps": 4, "cleaning": "as published", **changes}
     with torch.inference_mode():
         return node.execute(model or rig.model, rig.prompt(""), **options).result[0]["inverted_noise"]
 
@@ -130,16 +130,25 @@ def test_batch_and_prompt(rig) -> None:
     assert torch.allclose(both[1:], invert(rig, latents={"samples": clips[1:]}), atol=1e-3)
     out = rig.part("motion_embedding.inverting").invert_video
     with torch.inference_mode():
-        prompted = out(rig.model, rig.prompt("a red star on a navy background"), clips[:1], 4, normalise=False)
+        prompted = out(rig.model, rig.prompt("a red star on a navy background"), clips[:1], 4, cleaning="as published")
     assert not torch.allclose(both[:1], prompted, atol=1e-3)
 
 
-def test_start_noise_and_normalise(rig) -> None:
+def test_start_noise_and_normalised(rig) -> None:
     first, again, other = (invert(rig, start_noise=0.5, seed=s) for s in (1, 1, 2))
     assert torch.equal(first, again) and not torch.allclose(first, other)
-    noise = invert(rig, normalise=True)
+    noise = invert(rig, cleaning="normalised")
     assert torch.allclose(noise.mean((-2, -1)), torch.zeros(1, 12, 4), atol=1e-5)
     assert torch.allclose(noise.square().mean((-2, -1)), torch.ones(1, 12, 4), atol=1e-4)
+
+
+def test_the_look_is_taken_out_by_default(rig, nodes_of) -> None:
+    clip = rig.latents()
+    with torch.inference_mode():
+        out = nodes_of.InvertVideoNoise.execute(rig.model, rig.prompt(""), {"samples": clip}, 4).result[0]
+    noise, centred = out["inverted_noise"], clip - clip.mean((-2, -1), keepdim=True)
+    assert (noise * centred).mean((-2, -1)).abs().max() < 1e-5
+    assert noise.std((-2, -1), correction=0).mean().item() == pytest.approx(1, abs=1e-4)
 
 
 def test_flow_models_are_walked_by_euler(rig) -> None:
