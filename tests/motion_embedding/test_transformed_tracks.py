@@ -41,7 +41,7 @@ class Tiny:
             self.model, self.clip, self.vae = self.part("text_to_video").load_text_to_video(weights, None)
             latents = self.vae.encode(torch.from_numpy(frames_of(REFERENCE)).float() / 255)
             training = self.part("training")
-            recipe = training.Recipe(steps=100)
+            recipe = training.Recipe(steps=150)
             prompt = self.prompt(REFERENCES[REFERENCE][0].prompt)
             self.motion = training.train_motion(self.model, prompt, latents, recipe).embedding
 
