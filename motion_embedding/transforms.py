@@ -1,11 +1,11 @@
 """Editing a motion: pure functions from embeddings to a new one.
 
 They work on the *trained* rows and leave the debias as it is recorded, so frame differences are taken of the edited
-motion. Offered is what makes the edited track on the tiny model. Cuts, other speeds and loops are not: a motion is
-learnt as a whole, its rows lean on each other, and some of them alone, or mixtures of neighbours (which are nearly
-orthogonal), send the object elsewhere.
+motion. Offered is what makes the edited track on the tiny model. Cuts, other speeds, loops, blends and scaling are
+not: a motion is learnt as a whole, and some of its rows alone, or mixtures of rows (which are nearly orthogonal even
+where they are neighbours), send the object elsewhere.
 
-The inverted noise is turned along, and dropped where places or motions are mixed: a mixture of noises is no noise.
+The inverted noise is turned along, and dropped by a shift: places are mixed there, and a mixture of noises is no noise.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from typing import Any
 import torch
 from torch.nn.functional import affine_grid, grid_sample
 
-from .embedding import LayerEmbedding, MotionEmbedding
-from .errors import InputError
-from .resample import resample_frames, resample_grid
+from .embedding import MotionEmbedding
 
 TensorMap = Callable[[torch.Tensor], torch.Tensor]
 MIRRORS = {"left-right": 1, "up-down": 0}
@@ -71,36 +69,6 @@ def shift(motion: MotionEmbedding, right: float, down: float) -> MotionEmbedding
         return out[0].unflatten(0, grid.shape[2:]).permute(2, 3, 0, 1).to(grid)
 
     return _edited(motion, value=moved, inverted_noise=None)
-
-
-def blend(first: MotionEmbedding, second: MotionEmbedding, weight: float) -> MotionEmbedding:
-    """``(1 - weight)`` of the first and ``weight`` of the second, which is fitted to the first's frames and grids.
-
-    Debias, size, frame rate and frame count are the first's. Raises :class:`InputError` when they do not fit the same
-    models.
-    """
-    if (first.backbone, first.fingerprint) != (second.backbone, second.fingerprint):
-        raise InputError(
-            "second",
-            f"it was learnt on other layers ({second.backbone}, {len(second.layers)} layers) than the first "
-            f"({first.backbone}, {len(first.layers)} layers).",
-            "Train both on the same model with the same choice of layers.",
-        )
-
-    def mixed(name: str) -> LayerEmbedding:
-        one, two = first.layers[name], second.layers[name]
-        query_key = torch.lerp(one.query_key, resample_frames(two.query_key, first.frames).to(one.query_key), weight)
-        value = {
-            attention: torch.lerp(
-                grid,
-                resample_frames(resample_grid(two.value[attention], *grid.shape[:2]), first.frames).to(grid),
-                weight,
-            )
-            for attention, grid in one.value.items()
-        }
-        return LayerEmbedding(query_key, value)
-
-    return first.replace(layers={name: mixed(name) for name in first.layers}, inverted_noise=None)
 
 
 def _same(tensor: torch.Tensor) -> torch.Tensor:

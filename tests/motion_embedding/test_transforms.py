@@ -8,7 +8,6 @@ import torch
 from motion_embedding import transforms
 from motion_embedding.debias import Debias
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
-from motion_embedding.errors import InputError
 
 
 def motion(rows: list[float], grid: list[list[float]] | None = None, **changes) -> MotionEmbedding:
@@ -92,29 +91,11 @@ NOISE = torch.arange(24.0).reshape(1, 4, 2, 3)
         (lambda m: transforms.mirror(m, "up-down"), NOISE.flip(2)),
         (lambda m: transforms.rotate(m, 1), NOISE.rot90(1, (2, 3))),
         (lambda m: transforms.shift(m, 0.5, 0), None),
-        (lambda m: transforms.blend(m, m, 0.5), None),
     ],
 )
 def test_inverted_noise_is_turned_along_or_dropped(edit, expected) -> None:
     after = edit(motion(TIME, inverted_noise=NOISE)).inverted_noise
     assert after is None if expected is None else torch.equal(after, expected)
-
-
-def test_blend_fits_the_second_to_the_first() -> None:
-    first, second = motion([0.0, 2.0], [[1.0, 3.0]]), motion([4.0, 4.0, 4.0, 8.0], [[1.0]], fps=1.0)
-    after = transforms.blend(first, second, 0.25)
-    assert query_key(after) == pytest.approx([0.75 * 0 + 0.25 * 4, 0.75 * 2 + 0.25 * 6])
-    assert torch.allclose(value(after), torch.tensor([[[1.0, 3.0], [1.0, 6.0]]]))
-    assert (after.frames, after.height, after.width, after.fps) == (2, 2, 4, 8.0)
-    assert query_key(transforms.blend(first, second, 0.0)) == query_key(first)
-
-
-def test_blend_of_other_layers_is_refused() -> None:
-    first = motion(TIME)
-    other = first.replace(layers={"another block": first.layers["block"]})
-    for second in (other, first.replace(backbone="wan")):
-        with pytest.raises(InputError, match=r"^second: "):
-            transforms.blend(first, second, 0.5)
 
 
 def test_unknown_axes_are_refused() -> None:
