@@ -110,7 +110,7 @@ class Bench:
             return noise
         key = (clip.name, variant.noise.published)
         if key not in self.inverted:
-            changes = {"refinements": 0, "start_noise": 0.0, "normalise": False} if variant.noise.published else {}
+            changes = {"cleaning": "as published"} if variant.noise.published else {}
             invert = self.host.part("inverting").invert_video
             self.inverted[key] = invert(self.host.model, self.host.prompt(""), self.host.encode(clip.frames), **changes)
         mix = self.host.part("initial_noise").mix
@@ -127,7 +127,7 @@ def missing(only: list[str]) -> list[tuple[Variant, Clip]]:
         (variant, clip)
         for variant in VARIANTS
         for clip in CLIPS.values()
-        if (variant.camera_clips or not clip.camera)
+        if (variant.camera_clips if clip.camera else variant.path_clips)
         and (not only or variant.name in only)
         and not result_path(variant, clip).exists()
     ]

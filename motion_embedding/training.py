@@ -20,6 +20,7 @@ from comfy.patcher_extension import WrappersMP
 from PIL import Image
 
 from . import losses
+from .debias import Debias
 from .embedding import MotionEmbedding
 from .errors import InputError
 from .frozen import frozen, out_of_inference
@@ -27,30 +28,12 @@ from .injection import KEY, check_fit, check_range, family_of, fit_message, with
 from .node_text import tell
 from .noise_levels import spread
 from .plots import loss_curve
+from .presets import Recipe
 from .spatial_lora import SpatialLora
 from .trainable import TrainableMotion
 
 PREVIEW_EVERY = 10
 _ACTIVATIONS_PER_INFERENCE = 6
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. Percent runs from pure noise (0) to the clean clip (1), as everywhere in ComfyUI.
-
-    loss: one of ``losses.LOSSES``.
-    value_form: how freely values vary over the picture: ``full``, or the polynomials of ``spatial.DEGREES``.
-    """
-
-    steps: int = 200
-    learning_rate: float = 0.1
-    loss: str = "base"
-    layers: str = "recommended"
-    seed: int = 0
-    start_percent: float = 0.0
-    end_percent: float = 1.0
-    weight_decay: float = 0.01
-    value_form: str = "full"
 
 
 @dataclass(frozen=True)
@@ -76,11 +59,13 @@ def train_motion(
     initial: MotionEmbedding | None = None,
     fps: float = 0.0,
     keep: Callable[[MotionEmbedding], None] | None = None,
+    debias: Debias | None = None,
 ) -> Trained:
     """Learn the motion of one clip.
 
     latents: as ``VAEEncode`` gives them for the family (``[1, C, F, h, w]`` for video models).
     initial: a motion to start from.
+    debias: what to record in the embedding for its use; training itself sees the values as they are.
     keep: called with what was learnt so far when the user cancels or the loss is lost; the error then goes on.
 
     Raises :class:`InputError` before any long work when the inputs cannot be trained on, and when the loss is lost.
@@ -117,6 +102,7 @@ def train_motion(
                 width=call.width,
                 fps=fps,
                 prediction=loop.prediction,
+                debias=debias or Debias(),
                 training={**asdict(recipe), "done": len(loop.history), "final_loss": loop.recent_loss()},
             )
 

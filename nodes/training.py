@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,10 +15,12 @@ from ..motion_embedding.errors import InputError
 from ..motion_embedding.losses import LOSSES
 from ..motion_embedding.node_text import tell
 from ..motion_embedding.plots import loss_curve
+from ..motion_embedding.presets import PRESETS
 from ..motion_embedding.spatial import DEGREES
-from ..motion_embedding.training import Recipe, train_motion
+from ..motion_embedding.training import train_motion
 from .common import CATEGORY, Motion, target_path
 
+AS_PRESET = "as preset"
 LAYER_PRESETS = [*dict.fromkeys(preset for backbone in BACKBONES for preset in backbone.presets), "custom"]
 
 
@@ -40,30 +43,45 @@ class TrainMotionEmbedding(io.ComfyNode):
                 io.Latent.Input(
                     "latents", tooltip="The reference clip: VAE Encode of its frames with this model's VAE."
                 ),
-                io.Int.Input("steps", default=200, min=1, max=20000, tooltip="Training steps. 100 to 400 is usual."),
+                io.Combo.Input(
+                    "preset",
+                    options=list(PRESETS),
+                    default="object motion",
+                    tooltip="What you want of the clip. object motion: what moves in it. camera motion: pan, zoom and "
+                    "roll, without the texture. object + camera: both, for a like scene. paper: the published recipe. "
+                    "Sets the inputs below, and how the motion is debiased when used.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=20000,
+                    tooltip="Training steps; 100 to 400 is usual. 0: as the preset says.",
+                ),
                 io.Float.Input(
                     "learning_rate",
-                    default=0.1,
-                    min=1e-5,
+                    default=0.0,
+                    min=0.0,
                     max=10.0,
                     step=1e-4,
                     round=False,
-                    tooltip="Step size. The paper used 0.02 for 400 steps; larger rates learn faster.",
+                    tooltip="Step size; the paper's is 0.02, larger rates learn faster. 0: as the preset says.",
                 ),
                 io.Combo.Input(
                     "loss",
-                    options=list(LOSSES),
-                    default="base",
+                    options=[AS_PRESET, *LOSSES],
+                    default=AS_PRESET,
                     tooltip="base: plain denoising error. debiased: also cancels the look that all frames share. "
                     "debiased_hybrid: a throw-away LoRA learns the look beside it. motion_distillation: only when and "
                     "where things change.",
                 ),
                 io.Combo.Input(
                     "layers",
-                    options=LAYER_PRESETS,
-                    default="recommended",
-                    tooltip="Which frame-mixing layers learn. recommended: all that carry motion well; paper: only the "
-                    "widest, as published; all: every one; custom: those matching layer_pattern.",
+                    options=[AS_PRESET, *LAYER_PRESETS],
+                    default=AS_PRESET,
+                    tooltip="Which frame-mixing layers learn. paper: only the widest level, as published; + next "
+                    "level: the next narrower too (640 in ModelScope); + mid: also the middle; recommended: all but "
+                    "transformer_in; all: every one; custom: those matching layer_pattern.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -129,6 +147,7 @@ class TrainMotionEmbedding(io.ComfyNode):
         model,
         positive,
         latents,
+        preset,
         steps,
         learning_rate,
         loss,
@@ -145,18 +164,25 @@ class TrainMotionEmbedding(io.ComfyNode):
             raise InputError(
                 "layer_pattern", "it is empty while layers is custom.", "Give a pattern, or pick a preset."
             )
-        recipe = Recipe(
-            steps=steps,
-            learning_rate=learning_rate,
-            loss=loss,
-            layers=layer_pattern if layers == "custom" else layers,
+        chosen = PRESETS[preset]
+        overrides = {
+            "steps": steps or None,
+            "learning_rate": learning_rate or None,
+            "loss": None if loss == AS_PRESET else loss,
+            "layers": {AS_PRESET: None, "custom": layer_pattern}.get(layers, layers),
+        }
+        recipe = replace(
+            chosen.recipe,
+            **{name: value for name, value in overrides.items() if value is not None},
             seed=seed,
             start_percent=start_percent,
             end_percent=end_percent,
             value_form=value_form,
         )
-        trained = train_motion(model, positive, latents["samples"], recipe, initial, fps, keep=_keep)
-        picture = torch.from_numpy(loss_curve(trained.losses, steps).astype(np.float32) / 255)[None]
+        trained = train_motion(
+            model, positive, latents["samples"], recipe, initial, fps, keep=_keep, debias=chosen.debias
+        )
+        picture = torch.from_numpy(loss_curve(trained.losses, recipe.steps).astype(np.float32) / 255)[None]
         return io.NodeOutput(trained.embedding, {"loss": trained.losses}, picture, ui=ui.PreviewImage(picture, cls=cls))
 
 

@@ -165,15 +165,31 @@ def test_a_motion_of_another_model_cannot_be_gone_on_from(rig) -> None:
         rig.train(initial=other)
 
 
-def test_node_gives_motion_losses_and_a_picture(rig) -> None:
-    node = rig.part("nodes.training").TrainMotionEmbedding
-    inputs = {"steps": 3, "learning_rate": 0.1, "loss": "base", "layers": "custom", "seed": 0, "fps": 8.0}
+def run_node(rig, **changes):
+    inputs = {"preset": "object motion", "steps": 3, "learning_rate": 0.1, "loss": "base", "layers": "as preset"}
     with torch.inference_mode():
-        out = node.execute(
-            rig.model, rig.prompt("a"), {"samples": rig.latents()}, layer_pattern="up_blocks.*", **inputs
+        return (
+            rig.part("nodes.training")
+            .TrainMotionEmbedding.execute(
+                rig.model, rig.prompt("a"), {"samples": rig.latents()}, **{**inputs, "seed": 0, **changes}
+            )
+            .result
         )
-    motion, loss_map, picture = out.result
+
+
+def test_node_gives_motion_losses_and_a_picture(rig) -> None:
+    motion, loss_map, picture = run_node(rig, layers="custom", layer_pattern="up_blocks.*", fps=8.0)
     assert {name.split(".")[0] for name in motion.layers} == {"up_blocks"}
     assert motion.fps == 8.0
     assert len(loss_map["loss"]) == 3
     assert picture.ndim == 4 and picture.shape[-1] == 3 and 0 <= picture.min() <= picture.max() <= 1
+
+
+def test_a_preset_sets_what_is_not_set_by_hand(rig) -> None:
+    preset = rig.part("motion_embedding.presets").PRESETS["paper"]
+    motion, losses, _ = run_node(rig, preset="paper", steps=2, learning_rate=0.0, loss="base")
+    assert len(losses["loss"]) == 2
+    assert (motion.training["learning_rate"], motion.training["loss"]) == (0.02, "base")
+    assert motion.training["layers"] == "paper"
+    assert motion.debias == preset.debias
+    assert run_node(rig, preset="camera motion", steps=1)[0].debias.until < 1

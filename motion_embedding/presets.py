@@ -1,0 +1,47 @@
+"""How to train, and named choices of it for what a person wants.
+
+What the choices rest on is in ``benchmarks/ablation.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .debias import Debias
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. Percent runs from pure noise (0) to the clean clip (1), as everywhere in ComfyUI.
+
+    loss: one of ``losses.LOSSES``.
+    value_form: how freely values vary over the picture: ``full``, or the polynomials of ``spatial.DEGREES``.
+    """
+
+    steps: int = 200
+    learning_rate: float = 0.1
+    loss: str = "base"
+    layers: str = "recommended"
+    seed: int = 0
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    weight_decay: float = 0.01
+    value_form: str = "full"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe, and how what it learns is rid of appearance."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+    debias: Debias = field(default_factory=Debias)
+
+
+PRESETS: dict[str, Preset] = {
+    "object motion": Preset(debias=Debias("difference")),
+    "camera motion": Preset(debias=Debias(until=0.65)),
+    "object + camera": Preset(debias=Debias(until=0.8)),
+    "paper": Preset(
+        Recipe(steps=350, learning_rate=0.02, loss="debiased_hybrid", layers="paper"), debias=Debias("difference")
+    ),
+}
