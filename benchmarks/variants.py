@@ -27,6 +27,7 @@ class Variant:
     query_key: float = 1.0
     value: float = 1.0
     noise: Noise | None = None
+    path_clips: bool = True
     camera_clips: bool = False
 
 
@@ -42,12 +43,11 @@ VARIANTS = [
     Variant("debias", "difference without first", debias={"value": "difference_without_first"}),
     Variant("debias", "without mean", debias={"value": "without_mean"}),
     Variant("debias", "camera (value dropped)", debias={"value": "camera"}, camera_clips=True),
-    *(
-        Variant(
-            "acting until", f"{debias}, until {until:g}", debias={"value": debias, "until": until}, camera_clips=True
-        )
-        for debias, until in (("plain", 0.65), ("plain", 0.5), ("plain", 0.35), ("difference", 0.65))
-    ),
+    Variant("acting until", "plain, until 0.5", debias={"until": 0.5}, camera_clips=True),
+    Variant("acting until", "plain, until 0.65", debias={"until": 0.65}, camera_clips=True),
+    Variant("acting until", "plain, until 0.8", debias={"until": 0.8}, camera_clips=True),
+    Variant("acting until", "difference, until 0.65", debias={**_DIFFERENCE, "until": 0.65}, camera_clips=True),
+    Variant("value form", "linear in x and y", {"value_form": "linear"}, camera_clips=True, path_clips=False),
     *(
         Variant("loss", f"{loss.replace('_', ' ')}", {"loss": loss})
         for loss in ("debiased", "debiased_hybrid", "motion_distillation")
