@@ -1,11 +1,11 @@
 """Editing a motion: pure functions from embeddings to a new one.
 
 They work on the *trained* rows and leave the debias as it is recorded, so frame differences are taken of the edited
-motion. Offered is what makes the edited track on the tiny model. Cuts, other speeds, loops, blends and scaling are
-not: a motion is learnt as a whole, and some of its rows alone, or mixtures of rows (which are nearly orthogonal even
-where they are neighbours), send the object elsewhere.
+motion. Offered is what makes the edited track on the tiny model. Edits that keep every row and change the number of
+frames do; those that squeeze, mix or leave out rows do not (a cut, another speed in as many frames, a blend, a scale):
+rows are nearly orthogonal even where they are neighbours, and a motion is learnt as a whole.
 
-The inverted noise is turned along, and dropped by a shift: places are mixed there, and a mixture of noises is no noise.
+The inverted noise is turned along in place and time. A shift, which mixes it, and edits that repeat it drop it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch.nn.functional import affine_grid, grid_sample
 
-from .embedding import MotionEmbedding
+from .embedding import LayerEmbedding, MotionEmbedding
+from .errors import InputError
+from .resample import resample_grid
 
 TensorMap = Callable[[torch.Tensor], torch.Tensor]
 MIRRORS = {"left-right": 1, "up-down": 0}
@@ -30,6 +32,42 @@ def reverse(motion: MotionEmbedding) -> MotionEmbedding:
 
     noise = motion.inverted_noise
     return _edited(motion, backwards, backwards, inverted_noise=None if noise is None else noise.flip(1))
+
+
+def there_and_back(motion: MotionEmbedding) -> MotionEmbedding:
+    """Forwards, then backwards to where it began: ``2 F - 2`` frames that loop without a seam."""
+    frames = [*range(motion.frames), *range(motion.frames - 2, 0, -1)]
+    return _frames(motion, frames)
+
+
+def repeat(motion: MotionEmbedding, times: int) -> MotionEmbedding:
+    """Again and again, in ``times`` as many frames."""
+    return _frames(motion, list(range(motion.frames)) * times)
+
+
+def join(first: MotionEmbedding, second: MotionEmbedding) -> MotionEmbedding:
+    """One after the other. The debias, fps and training record are the first one's; the size too, where they differ.
+
+    Raises :class:`InputError` unless both were learnt on the same layers of the same family.
+    """
+    if (first.backbone, first.fingerprint) != (second.backbone, second.fingerprint):
+        raise InputError(
+            "second",
+            f"it was learnt on other layers or another kind of model ({second.describe()}) than the first "
+            f"({first.describe()}).",
+            "Join motions that were trained on one model with one choice of layers.",
+        )
+    layers = {}
+    for name, layer in first.layers.items():
+        other = second.layers[name]
+        layers[name] = LayerEmbedding(
+            torch.cat([layer.query_key, other.query_key.to(layer.query_key)]),
+            {
+                attention: torch.cat([grid, resample_grid(other.value[attention].to(grid), *grid.shape[:2])], 2)
+                for attention, grid in layer.value.items()
+            },
+        )
+    return first.replace(layers=layers, frames=first.frames + second.frames, inverted_noise=None)
 
 
 def mirror(motion: MotionEmbedding, axis: str) -> MotionEmbedding:
@@ -69,6 +107,15 @@ def shift(motion: MotionEmbedding, right: float, down: float) -> MotionEmbedding
         return out[0].unflatten(0, grid.shape[2:]).permute(2, 3, 0, 1).to(grid)
 
     return _edited(motion, value=moved, inverted_noise=None)
+
+
+def _frames(motion: MotionEmbedding, frames: list[int]) -> MotionEmbedding:
+    """The rows of these frames, in this order."""
+
+    def picked(rows: torch.Tensor) -> torch.Tensor:
+        return rows[..., frames, :]
+
+    return _edited(motion, picked, picked, frames=len(frames), inverted_noise=None)
 
 
 def _same(tensor: torch.Tensor) -> torch.Tensor:

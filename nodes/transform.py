@@ -9,12 +9,15 @@ from .common import CATEGORY, Motion
 
 _OPERATIONS = {
     "reverse": transforms.reverse,
+    "there and back": transforms.there_and_back,
+    "repeat twice": lambda motion: transforms.repeat(motion, 2),
     "mirror left-right": lambda motion: transforms.mirror(motion, "left-right"),
     "mirror up-down": lambda motion: transforms.mirror(motion, "up-down"),
     "rotate left": lambda motion: transforms.rotate(motion, 1),
     "rotate right": lambda motion: transforms.rotate(motion, -1),
     "rotate half": lambda motion: transforms.rotate(motion, 2),
 }
+_FRAMES = "How many frames the motion has now. Wire it to the empty clip: squeezed into fewer, an edit may be lost."
 _EDITED = "The edited motion; the input stays as it is."
 
 
@@ -27,23 +30,55 @@ class TransformMotion(io.ComfyNode):
             node_id="ME_TransformMotion",
             display_name="Transform Motion",
             category=CATEGORY,
-            description="Reverses, mirrors or rotates a motion without training again. Can be chained.",
+            description="Reverses, loops, mirrors or rotates a motion without training again. Can be chained.",
             inputs=[
                 Motion.Input("motion", tooltip="The motion to edit."),
                 io.Combo.Input(
                     "operation",
                     options=list(_OPERATIONS),
                     default="reverse",
-                    tooltip="reverse: backwards in time. mirror: left and right, or up and down, swapped. "
+                    tooltip="reverse: backwards in time. there and back: forwards, then backwards, in nearly twice the "
+                    "frames. repeat twice: again from the start, in twice the frames. mirror: left and right, or up "
+                    "and down, swapped. "
                     "rotate: what moved right moves up (left), down (right) or left (half).",
                 ),
             ],
-            outputs=[Motion.Output(display_name="motion", tooltip=_EDITED)],
+            outputs=[
+                Motion.Output(display_name="motion", tooltip=_EDITED),
+                io.Int.Output(display_name="frames", tooltip=_FRAMES),
+            ],
         )
 
     @classmethod
     def execute(cls, motion, operation) -> io.NodeOutput:
-        return io.NodeOutput(_OPERATIONS[operation](motion))
+        edited = _OPERATIONS[operation](motion)
+        return io.NodeOutput(edited, edited.frames)
+
+
+class JoinMotions(io.ComfyNode):
+    """One motion after another."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ME_JoinMotions",
+            display_name="Join Motions",
+            category=CATEGORY,
+            description="Puts one motion after another, in as many frames as both have together.",
+            inputs=[
+                Motion.Input("first", tooltip="What moves first. Its debias holds for both."),
+                Motion.Input("second", tooltip="What comes after it; learnt on the same model and layers."),
+            ],
+            outputs=[
+                Motion.Output(display_name="motion", tooltip="Both in a row; the inputs stay as they are."),
+                io.Int.Output(display_name="frames", tooltip=_FRAMES),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, first, second) -> io.NodeOutput:
+        joined = transforms.join(first, second)
+        return io.NodeOutput(joined, joined.frames)
 
 
 class ShiftMotion(io.ComfyNode):
@@ -70,4 +105,4 @@ class ShiftMotion(io.ComfyNode):
         return io.NodeOutput(transforms.shift(motion, right, down))
 
 
-NODES = [TransformMotion, ShiftMotion]
+NODES = [TransformMotion, JoinMotions, ShiftMotion]

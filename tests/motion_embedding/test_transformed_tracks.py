@@ -26,6 +26,12 @@ CENTRE = 31.5
 EDITS: dict[str, tuple[Callable, Callable[[np.ndarray], np.ndarray]]] = {
     "as learnt": (lambda t, m: m, lambda path: path),
     "reversed": (lambda t, m: t.reverse(m), lambda path: path[::-1]),
+    "there and back": (lambda t, m: t.there_and_back(m), lambda path: np.concatenate([path, path[-2:0:-1]])),
+    "twice": (lambda t, m: t.repeat(m, 2), lambda path: np.concatenate([path, path])),
+    "joined to its reverse": (
+        lambda t, m: t.join(m, t.reverse(m)),
+        lambda path: np.concatenate([path, path[::-1]]),
+    ),
     "mirrored left-right": (lambda t, m: t.mirror(m, "left-right"), lambda path: path * [-1, 1]),
     "mirrored up-down": (lambda t, m: t.mirror(m, "up-down"), lambda path: path * [1, -1]),
     "turned left": (lambda t, m: t.rotate(m, 1), lambda path: np.stack([path[:, 1], -path[:, 0]], -1)),
@@ -65,7 +71,7 @@ class Tiny:
                 scheduler="sgm_uniform",
                 positive=self.prompt(PROMPT),
                 negative=self.prompt(""),
-                latent={"samples": torch.zeros(1, 12, 8, 16, 16)},
+                latent={"samples": torch.zeros(1, 12, motion.frames, 16, 16)},
             )[0]["samples"]
             frames = self.vae.decode(latents).flatten(0, -4)
         return judge((frames * 255).round().byte().numpy()).track - CENTRE

@@ -8,6 +8,7 @@ import torch
 from motion_embedding import transforms
 from motion_embedding.debias import Debias
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
+from motion_embedding.errors import InputError
 
 
 def motion(rows: list[float], grid: list[list[float]] | None = None, **changes) -> MotionEmbedding:
@@ -39,6 +40,32 @@ def test_reverse_acts_on_query_keys_and_values_alike() -> None:
     assert torch.equal(value(after), torch.tensor(GRID)[..., None] * torch.tensor(TIME[::-1]))
     assert (after.frames, after.debias, after.fps, after.height, after.width) == (4, before.debias, 8.0, 4, 6)
     assert query_key(before) == TIME
+
+
+def test_edits_that_keep_every_row_and_change_the_length() -> None:
+    before = motion(TIME, GRID, inverted_noise=torch.zeros(1, 4, 4, 6))
+    there_and_back, twice = transforms.there_and_back(before), transforms.repeat(before, 2)
+    assert query_key(there_and_back) == [0, 1, 2, 4, 2, 1]
+    assert query_key(twice) == [0, 1, 2, 4, 0, 1, 2, 4]
+    assert torch.equal(value(twice), torch.tensor(GRID)[..., None] * torch.tensor(TIME * 2))
+    assert (there_and_back.frames, twice.frames) == (6, 8)
+    assert there_and_back.inverted_noise is twice.inverted_noise is None
+
+
+def test_join_fits_the_second_to_the_grid_of_the_first() -> None:
+    first, second = motion([1.0, 2.0], GRID), motion([5.0], [[1.0]], debias=Debias())
+    joined = transforms.join(first, second)
+    assert query_key(joined) == [1, 2, 5]
+    assert joined.frames == 3
+    assert joined.debias == first.debias
+    assert torch.equal(value(joined)[..., 2], torch.full((2, 3), 5.0))
+
+
+def test_motions_of_other_layers_cannot_be_joined() -> None:
+    other = motion([1.0])
+    other = other.replace(layers={"elsewhere": other.layers["block"]})
+    with pytest.raises(InputError, match="second: it was learnt on other layers"):
+        transforms.join(motion([1.0]), other)
 
 
 IN_SPACE = {

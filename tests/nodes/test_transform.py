@@ -27,6 +27,8 @@ def motion(rig) -> Any:
 
 EXPECTED = {
     "reverse": ([2, 1, 0], [[1, 2], [3, 4]]),
+    "there and back": ([0, 1, 2, 1], [[1, 2], [3, 4]]),
+    "repeat twice": ([0, 1, 2, 0, 1, 2], [[1, 2], [3, 4]]),
     "mirror left-right": ([0, 1, 2], [[2, 1], [4, 3]]),
     "mirror up-down": ([0, 1, 2], [[3, 4], [1, 2]]),
     "rotate left": ([0, 1, 2], [[2, 4], [1, 3]]),
@@ -42,7 +44,8 @@ def test_every_operation_is_offered(nodes) -> None:
 
 @pytest.mark.parametrize("operation", EXPECTED)
 def test_transform_by_hand(nodes, motion, operation: str) -> None:
-    result = nodes.TransformMotion.execute(motion, operation).result[0]
+    result, frames = nodes.TransformMotion.execute(motion, operation).result
+    assert frames == len(EXPECTED[operation][0])
     rows, places = EXPECTED[operation]
     layer = result.layers["block"]
     assert layer.query_key.flatten().tolist() == rows
