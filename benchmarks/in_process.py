@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from demo.host import ROOT, comfyui_path
+from demo.tiny_model.world import SIZE
 
 WEIGHTS = ROOT / "demo" / "tiny_model" / "weights"
 PACK = "motion_embeddings_benchmark"
@@ -41,20 +42,21 @@ class Host:
 
     def decode(self, latents: torch.Tensor) -> list[np.ndarray]:
         """Latents ``[B, C, F, h, w]`` to one uint8 clip ``[F, 64, 64, 3]`` each."""
-        pixels = [self.vae.decode(z[None]).reshape(-1, *self._frame_shape) for z in latents]
+        pixels = [self.vae.decode(z[None]).reshape(-1, SIZE, SIZE, 3) for z in latents]
         return [(p.numpy() * 255).round().clip(0, 255).astype(np.uint8) for p in pixels]
-
-    _frame_shape = (64, 64, 3)
 
     def sample(self, model: Any, text: str, noise: torch.Tensor, steps: int, guidance: float) -> list[np.ndarray]:
         """One clip for each of ``noise [B, C, F, h, w]``: stock DDIM with classifier-free guidance."""
+        return self.decode(self.sample_latents(model, text, noise, steps, guidance))
+
+    def sample_latents(self, model: Any, text: str, noise: torch.Tensor, steps: int, guidance: float) -> torch.Tensor:
+        """As :meth:`sample`, not decoded."""
         import comfy.sample
 
-        latents = comfy.sample.sample(
-            model, noise, steps, guidance, "ddim", "sgm_uniform", self.prompt(text), self.prompt(""),
-            torch.zeros_like(noise), disable_pbar=True, seed=0,
-        )  # fmt: skip
-        return self.decode(latents)
+        prompts = self.prompt(text), self.prompt("")
+        nothing = torch.zeros_like(noise)
+        schedule = (steps, guidance, "ddim", "sgm_uniform")
+        return comfy.sample.sample(model, noise, *schedule, *prompts, nothing, disable_pbar=True, seed=0)
 
 
 def start(threads: int = 1) -> Host:
