@@ -162,13 +162,16 @@ def work(share: int, workers: int, only: list[str]) -> None:
             )
 
 
+def results_of(variant: Variant, camera: bool) -> list[list[dict[str, Any]]]:
+    """The samples of every clip of the kind that has been run."""
+    paths = [result_path(variant, clip) for clip in CLIPS.values() if clip.camera == camera]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
+
+
 def write_table() -> None:
     """Whatever has been run, as ``benchmarks/ablation.*``."""
-    rows = []
-    for variant in VARIANTS:
-        paths = [result_path(variant, clip) for clip in CLIPS.values()]
-        if results := [json.loads(p.read_text()) for p in paths if p.exists()]:
-            rows.append((variant, results))
+    rows = [(variant, results_of(variant, camera=False), results_of(variant, camera=True)) for variant in VARIANTS]
+    rows = [row for row in rows if row[1] or row[2]]
     groups = list(dict.fromkeys(variant.group for variant in VARIANTS))
     table = summarise(sorted(rows, key=lambda row: groups.index(row[0].group)))
     target = ROOT / "benchmarks" / "ablation"

@@ -14,12 +14,12 @@ from .variants import Variant
 COLUMNS = {
     "track": "track correlation",
     "fidelity": "motion fidelity",
-    "camera_error": "camera error",
     "color": "colour",
     "shape": "shape",
     "background": "background",
-    "pattern": "texture",
     "leak": "leaked",
+    "camera_error": "camera error",
+    "camera_leak": "leaked, camera clips",
 }
 
 
@@ -36,13 +36,17 @@ def spread(results: Sequence[Sequence[dict]], column: str) -> tuple[float, float
     return float(np.mean(values)), float(np.std([np.mean(c) for c in clips])), len(values)
 
 
-def summarise(rows: Iterable[tuple[Variant, Sequence[Sequence[dict]]]]) -> list[dict]:
-    """One dictionary per variant: ``group``, ``variant``, and per column its mean, spread and count."""
+def summarise(rows: Iterable[tuple[Variant, Sequence[Sequence[dict]], Sequence[Sequence[dict]]]]) -> list[dict]:
+    """One dictionary per variant: ``group``, ``variant``, and per column its mean, spread and count.
+
+    rows: a variant and its samples, one list per clip: of clips whose object moves, and of those whose camera does.
+    """
     table = []
-    for variant, results in rows:
+    for variant, paths, cameras in rows:
         line = {"group": variant.group, "variant": variant.name}
         for column in COLUMNS:
-            mean, sd, count = spread(results, column)
+            clips, metric = (cameras, column) if column.startswith("camera") else (paths, column)
+            mean, sd, count = spread(clips, "leak" if column == "camera_leak" else metric)
             line |= {column: mean, f"{column}_sd": sd, f"{column}_n": count}
         table.append(line)
     return table

@@ -38,7 +38,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "object motion": Preset(debias=Debias("difference")),
+    "object motion": Preset(debias=Debias(until=0.5)),
     "camera motion": Preset(debias=Debias(until=0.65)),
     "object + camera": Preset(debias=Debias(until=0.8)),
     "paper": Preset(

@@ -48,8 +48,8 @@ class TrainMotionEmbedding(io.ComfyNode):
                     options=list(PRESETS),
                     default="object motion",
                     tooltip="What you want of the clip. object motion: what moves in it. camera motion: pan, zoom and "
-                    "roll, without the texture. object + camera: both, for a like scene. paper: the published recipe. "
-                    "Sets the inputs below, and how the motion is debiased when used.",
+                    "roll, with little of the texture. object + camera: all of it, for a like scene. paper: the "
+                    "published recipe. Sets the inputs below, and how the motion is debiased when used.",
                 ),
                 io.Int.Input(
                     "steps",

@@ -87,6 +87,7 @@ def test_the_track_is_edited_as_the_motion_is(tiny: Tiny, edit: str) -> None:
     of_motion, of_path = EDITS[edit]
     path = judge(frames_of(REFERENCE)).track - CENTRE
     track = tiny.track(of_motion(tiny.part("transforms"), tiny.motion))
-    assert trajectory_correlation(of_path(path), track) >= LEAST
+    edited = trajectory_correlation(of_path(path), track)
+    assert edited >= LEAST
     if edit != "as learnt":
-        assert trajectory_correlation(path, track) < LEAST / 2
+        assert trajectory_correlation(path, track) < edited - 0.3
