@@ -41,13 +41,14 @@ class MotionEmbedding:
     layers: layer name to what it learnt, always the *trained* rows: resampling and debiasing happen when the
         embedding meets a model, in that order.
     backbone: the model family, such as ``unet3d``.
-    frames, height, width: the latent clip it was trained on.
+    frames, height, width: the latent clip it was trained on; height and width are 0 in an imported camera motion,
+        whose file does not say and to which they do not matter.
     fps: frames per second of that clip, 0 when unknown.
     prediction: the model's own prediction space: ``epsilon``, ``v``, ``sample`` or ``flow``.
     debias: how values and query-keys are rid of appearance when used.
     training: how it came to be (steps, loss, seed, ...); anything JSON can hold.
-    inverted_noise: ``[C, F, h, w]``, the reference clip inverted to the noise it could have come from, of variance
-        about 1 (design section 1, inverted noise); None when it does not travel with the embedding.
+    inverted_noise: ``[C, F, h, w]``, the reference clip inverted to the noise it could have come from; of variance 1
+        unless inverted as published. None when it does not travel with the embedding.
     """
 
     layers: Mapping[str, LayerEmbedding]
@@ -87,7 +88,9 @@ class MotionEmbedding:
 
     def describe(self) -> str:
         """One line for a person."""
+        size = f"latent {self.width}x{self.height}, " if self.height else ""
+        noise = "" if self.inverted_noise is None else ", with its clip's inverted noise"
         return (
-            f"{self.backbone}, {len(self.layers)} layers, {self.frames} frames, latent {self.width}x{self.height}, "
-            f"{self.parameters / 1e6:.2f} M values, {self.debias.describe()}"
+            f"{self.backbone}, {len(self.layers)} layers, {self.frames} frames, {size}"
+            f"{self.parameters / 1e6:.2f} M values, {self.debias.describe()}{noise}"
         )

@@ -22,7 +22,7 @@ _NOISE = "inverted_noise"
 _PLAIN_FIELDS = ("backbone", "frames", "height", "width", "fps", "prediction")
 
 
-def save(embedding: MotionEmbedding, path: Path, dtype: torch.dtype = torch.float16) -> None:
+def save(embedding: MotionEmbedding, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
     """Write ``embedding`` to ``path``; :class:`InputError` where that cannot be written.
 
     A camera motion uses no values, so its file holds none.
@@ -54,7 +54,7 @@ def save(embedding: MotionEmbedding, path: Path, dtype: torch.dtype = torch.floa
         ) from error
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
+def read_metadata(path: str | Path) -> dict[str, Any]:
     """The file's description, read without loading a tensor.
 
     What :func:`save` wrote, and ``tensors``: the shape of every tensor in the file by name.
@@ -92,7 +92,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return {"inverted_noise": False} | document | {"tensors": shapes}
 
 
-def load(path: Path) -> MotionEmbedding:
+def load(path: str | Path) -> MotionEmbedding:
     """Read an embedding; tensors come back in float32."""
     document = read_metadata(path)
     query_key, value, noise = {}, {}, None

@@ -101,13 +101,13 @@ def around_apply_model(
 
 def fit_message(embedding: MotionEmbedding, call) -> str | None:
     """What is resampled when ``embedding`` meets this clip, in words."""
-    learnt = (embedding.frames, embedding.height, embedding.width)
-    given = (call.frames, call.height, call.width)
-    if learnt == given:
+    same_size = (embedding.height, embedding.width) in ((call.height, call.width), (0, 0))
+    if embedding.frames == call.frames and same_size:
         return None
     return (
-        f"The motion embedding was learnt on {learnt[0]} frames at latent size {learnt[2]}x{learnt[1]}; "
-        f"it is resampled to the {given[0]} frames at {given[2]}x{given[1]} of this latent."
+        f"The motion embedding was learnt on {embedding.frames} frames at latent size "
+        f"{embedding.width}x{embedding.height}; it is resampled to the {call.frames} frames at "
+        f"{call.width}x{call.height} of this latent."
     )
 
 
