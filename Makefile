@@ -2,9 +2,10 @@
 # make test                                        every test: unit, in-host, over HTTP, in the browser
 # make lint                                        style
 # make tiny-model [MINUTES=130]                    train the demo's model anew, evaluate it (resumes when run again)
+# make ablation                                    what each part of the method does; hours, resumes when run again
 # make clean                                       remove what the runs made, keep the environment
 
-.PHONY: demo test lint clean setup tiny-model
+.PHONY: demo test lint clean setup tiny-model ablation
 MINUTES ?= 130
 
 setup:
@@ -26,6 +27,10 @@ tiny-model: setup
 	.venv/bin/python -m demo.tiny_model.train_vae --minutes $$(( ($(MINUTES) + 9) / 10 ))
 	.venv/bin/python -m demo.tiny_model.export
 	.venv/bin/python -m demo.tiny_model.evaluate demo/tiny_model/weights --out demo/output/evaluation
+
+ablation: setup
+	.venv/bin/python -m uv pip install --quiet --python .venv/bin/python -r pyproject.toml --extra benchmark
+	.venv/bin/python -m benchmarks.ablation
 
 clean:
 	rm -rf .cache .pytest_cache .ruff_cache demo/output
