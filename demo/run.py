@@ -29,8 +29,9 @@ from . import references
 from .contact_sheet import Row, contact_sheet, save_png
 from .host import ROOT, Server, link_model, prepare_base
 from .progress import Progress
+from .tiny_model.camera import camera_error, camera_flow, true_flow
 from .tiny_model.judge import judge
-from .tiny_model.world import BACKGROUNDS, COLORS, FPS, PATTERNS, SHAPES, SIZE, Look
+from .tiny_model.world import BACKGROUNDS, COLORS, FPS, PATTERNS, SHAPES, SIZE, Look, Motion
 from .workflow import load, set_inputs, to_prompt
 
 WORKFLOW = ROOT / "workflows" / "first_steps.json"
@@ -38,7 +39,8 @@ WEIGHTS = ROOT / "demo" / "tiny_model" / "weights"
 MODEL = "tiny-text-to-video"
 OUTPUT = ROOT / "demo" / "output"
 CACHE = ROOT / ".cache" / "demo"
-DEFAULT_REFERENCES = ("circle", "bounce")
+DEFAULT_REFERENCES = ("circle", "bounce", "camera_pan")
+SCENES_PER_REFERENCE = 2
 SCENES = (
     Look("red", "star", "navy", "striped"),
     Look("green", "circle", "gray"),
@@ -52,9 +54,16 @@ SCENES = (
 )
 
 
+CAMERA_SCENES = (
+    Look("green", "star", "navy", "checkered"),
+    Look("yellow", "square", "brown", "checkered"),
+    Look("cyan", "triangle", "black", "checkered"),
+)
+
+
 @dataclass(frozen=True)
 class Reference:
-    """A clip to learn from. ``prompt`` says its look; ``look`` is set where it is known exactly (our own clips)."""
+    """A clip to learn from. ``prompt`` says its look; ``look`` and ``motion`` are set for our own clips."""
 
     name: str
     video: Path
@@ -62,6 +71,11 @@ class Reference:
     start: float = 0.0
     fps: float = 0.0
     look: Look | None = None
+    motion: Motion | None = None
+
+    @property
+    def moves_camera(self) -> bool:
+        return self.motion is not None and bool(np.any(true_flow(self.motion)))
 
 
 @dataclass(frozen=True)
@@ -75,8 +89,8 @@ class Result:
 
 
 def shipped(name: str) -> Reference:
-    look, _ = references.REFERENCES[name]
-    return Reference(name, references.CLIPS / f"{name}.mp4", look.prompt, look=look)
+    look, motion = references.REFERENCES[name]
+    return Reference(name, references.CLIPS / f"{name}.mp4", look.prompt, look=look, motion=motion)
 
 
 def real_world() -> Reference:
@@ -86,11 +100,14 @@ def real_world() -> Reference:
 
 
 def scenes_for(reference: Reference, count: int) -> list[Look]:
-    """Scenes that share neither colour nor shape nor background with the reference, so that a leak would show."""
+    """Scenes that share neither colour nor shape nor background with the reference, so that a leak would show.
+
+    For a moving camera they are checkered, since only there it can be seen.
+    """
     look = reference.look
     return [
         s
-        for s in SCENES
+        for s in (CAMERA_SCENES if reference.moves_camera else SCENES)
         if look is None or not {s.color, s.shape, s.background} & {look.color, look.shape, look.background}
     ][:count]
 
@@ -174,6 +191,9 @@ def measure(reference: Reference, source: np.ndarray, result: Result) -> dict:
         if reference.look is not None:
             numbers[kind]["object_track_correlation"] = trajectory_correlation(source_path, verdict.track)
             numbers[kind]["reference_color_leaked"] = float(verdict.color == reference.look.color)
+        if reference.moves_camera:
+            flow = camera_flow(frames)  # None without a texture to tell by: no better than a camera at rest
+            numbers[kind]["camera_error"] = 1.0 if flow is None else camera_error(true_flow(reference.motion), flow)
         if result.look is not None:
             numbers[kind] |= {
                 "color_right": float(verdict.color == result.look.color),
@@ -252,8 +272,9 @@ def plan(arguments: argparse.Namespace) -> list[tuple[Reference, list[tuple[str,
     todo = []
     for name in arguments.references or DEFAULT_REFERENCES:
         reference = shipped(name)
-        scenes = [(p, look_of(p)) for p in arguments.prompt] or [(s.prompt, s) for s in scenes_for(reference, 3)]
-        todo.append((reference, scenes, {}))
+        looks = scenes_for(reference, SCENES_PER_REFERENCE)
+        scenes = [(p, look_of(p)) for p in arguments.prompt] or [(look.prompt, look) for look in looks]
+        todo.append((reference, scenes, {"Learn the motion.preset": "camera motion"} if reference.moves_camera else {}))
     if not arguments.references and not arguments.prompt:
         todo.append((real_world(), [(SCENES[1].prompt, SCENES[1])], {"Learn the motion.steps": 60}))
     return todo

@@ -39,6 +39,24 @@ def test_a_perfect_transfer_and_none_are_told_apart() -> None:
         assert scores[kind]["reference_color_leaked"] == 0
 
 
+def test_a_camera_is_measured_where_it_can_be_seen() -> None:
+    """The reference's camera in a new look, and a camera at rest."""
+    reference, scene = shipped("camera_pan"), scenes_for(shipped("camera_pan"), 1)[0]
+    _, motion = references.REFERENCES["camera_pan"]
+    _, still = references.REFERENCES["still"]
+    result = Result(scene.prompt, scene, render(scene, still), render(scene, motion))
+    scores = measure(reference, references.frames_of("camera_pan"), result)
+    assert scores["with"]["camera_error"] < 0.1
+    assert scores["without"]["camera_error"] == pytest.approx(1, abs=0.05)
+    assert "camera_error" not in measure(shipped("circle"), references.frames_of("circle"), result)["with"]
+
+
+def test_the_default_run_shows_objects_and_a_camera() -> None:
+    todo = plan(Namespace(video=None, reference_prompt="", prompt=[], references=None))
+    presets = {reference.name: options.get("Learn the motion.preset") for reference, _, options in todo}
+    assert presets == {"circle": None, "bounce": None, "camera_pan": "camera motion", "real_footage": None}
+
+
 def test_a_copy_of_the_reference_is_called_a_leak() -> None:
     reference, frames = shipped("circle"), references.frames_of("circle")
     scene = Look("red", "star", "navy", "striped")
