@@ -11,7 +11,7 @@ from comfy_api.latest import io, ui
 from ..motion_embedding import files
 from ..motion_embedding.debias import QUERY_KEY_STRATEGIES, VALUE_STRATEGIES, Debias
 from ..motion_embedding.errors import InputError
-from ..motion_embedding.injection import apply_embedding
+from ..motion_embedding.injection import apply_embedding, check_range
 from ..motion_embedding.resample import RESCALES
 from .common import CATEGORY, FOLDER, Motion, check_writable, register_folder, target_path, unused
 
@@ -32,7 +32,7 @@ class ApplyMotionEmbedding(io.ComfyNode):
             description="Makes generations follow a learnt motion. Can be chained; the input model is not changed.",
             inputs=[
                 io.Model.Input("model", tooltip="A video model of the kind that the motion was learnt on."),
-                Motion.Input("motion", tooltip="From TrainMotionEmbedding, DebiasMotion or LoadMotionEmbedding."),
+                Motion.Input("motion", tooltip="From Train, Load, Import, Debias or Transform."),
                 io.Float.Input(
                     "strength_query_key",
                     **_STRENGTH,
@@ -57,7 +57,8 @@ class ApplyMotionEmbedding(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Act up to this part of the sampling. Motion is decided early: 0.6 often suffices.",
+                    tooltip="Act up to this part of the sampling. The motion has a limit of its own (of its preset, or "
+                    "until of Debias Motion); the earlier of the two counts.",
                 ),
                 io.Combo.Input(
                     "prompts",
@@ -69,6 +70,17 @@ class ApplyMotionEmbedding(io.ComfyNode):
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the motion.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, start_percent=None, end_percent=None) -> bool | str:
+        """Runs before anything else in the graph; the motion's own limit is only known after its training."""
+        if None in (start_percent, end_percent):  # wired: only known when the graph runs
+            return True
+        try:
+            check_range(start_percent, end_percent)
+        except InputError as error:
+            return str(error)
+        return True
 
     @classmethod
     def execute(
@@ -96,7 +108,7 @@ class DebiasMotion(io.ComfyNode):
             node_id="ME_DebiasMotion",
             display_name="Debias Motion",
             category=CATEGORY,
-            description="Removes what a motion embedding has picked up of the reference's look.",
+            description="Chooses how a motion is rid of the reference's look, instead of what its preset or file says.",
             inputs=[
                 Motion.Input("motion", tooltip="The motion to clean."),
                 io.Combo.Input(
@@ -117,6 +129,7 @@ class DebiasMotion(io.ComfyNode):
                     "rescale",
                     options=list(RESCALES),
                     default="off",
+                    optional=True,
                     tooltip="For the differences, where the clip has another number of frames than the motion. "
                     "total: they add up to what was learnt. pace: each is as large as it was learnt.",
                 ),
@@ -166,7 +179,7 @@ class SaveMotionEmbedding(io.ComfyNode):
                 io.Latent.Input(
                     "inverted_noise",
                     optional=True,
-                    tooltip="From InvertVideoNoise: the noise of the reference clip, to travel in the file.",
+                    tooltip="From Invert Video Noise: the noise of the same reference clip, to travel in the file.",
                 ),
             ],
             outputs=[io.String.Output(display_name="path", tooltip="Where it was written.")],
@@ -189,7 +202,7 @@ class SaveMotionEmbedding(io.ComfyNode):
             motion = motion.replace(inverted_noise=_first_noise(inverted_noise))
         path = unused(target_path(filename))
         files.save(motion, path, _PRECISIONS[precision])
-        text = f"{path}\n{path.stat().st_size / 1e6:.2f} MB · {motion.describe()}"
+        text = f"{path}\n{path.stat().st_size / 1e6:.2f} MB · {motion.describe()}{_misfit(motion)}"
         return io.NodeOutput(str(path), ui=ui.PreviewText(text))
 
 
@@ -197,8 +210,17 @@ def _first_noise(latent: dict) -> torch.Tensor:
     """The inverted noise ``[C, F, h, w]`` of the first clip in ``latent``."""
     noise = latent.get("inverted_noise")
     if noise is None:
-        raise InputError("inverted_noise", "this latent carries none.", "Wire the output of InvertVideoNoise.")
+        raise InputError("inverted_noise", "this latent carries none.", "Wire the output of Invert Video Noise.")
     return noise[0]
+
+
+def _misfit(motion) -> str:
+    """A warning where the noise cannot be that of the motion's clip; no error, which would cost a long training."""
+    noise = motion.inverted_noise
+    if noise is None or not motion.height or noise.shape[1:] == (motion.frames, motion.height, motion.width):
+        return ""
+    frames, height, width = noise.shape[1:]
+    return f"\nThe inverted noise is of another clip than the motion: {frames} frames, latent {width}x{height}."
 
 
 class LoadMotionEmbedding(io.ComfyNode):

@@ -14,6 +14,7 @@ from .common import CATEGORY, Motion
 
 INVERTED_NOISE = "inverted_noise"
 _MAX_SEED = 0xFFFFFFFFFFFFFFFF
+_UNLINKED = object()
 
 
 class InvertVideoNoise(io.ComfyNode):
@@ -137,6 +138,16 @@ class BlendInitialNoise(io.ComfyNode):
                 io.Noise.Output(display_name="noise", tooltip="For SamplerCustomAdvanced, with any model."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, latent_image=None, inverted=_UNLINKED, motion=_UNLINKED) -> bool | str:
+        """Links arrive as None. ``latent_image`` is there because the host shows an answer at the inputs it gave."""
+        try:
+            if inverted is motion is _UNLINKED:
+                _stored(None, None)
+        except InputError as error:
+            return str(error)
+        return True
 
     @classmethod
     def execute(cls, model, latent_image, strategy, amount, seed, inverted=None, motion=None) -> io.NodeOutput:

@@ -49,7 +49,8 @@ class TrainMotionEmbedding(io.ComfyNode):
                     default="object motion",
                     tooltip="What you want of the clip. object motion: what moves in it. camera motion: pan, zoom and "
                     "roll, with little of the texture. object + camera: all of it, for a like scene. paper: the "
-                    "published recipe. Sets the inputs below, and how the motion is debiased when used.",
+                    "published recipe. Sets steps, learning_rate, loss and layers where these do not say otherwise, "
+                    "and how the motion is debiased when used.",
                 ),
                 io.Int.Input(
                     "steps",
@@ -71,7 +72,7 @@ class TrainMotionEmbedding(io.ComfyNode):
                     "loss",
                     options=[AS_PRESET, *LOSSES],
                     default=AS_PRESET,
-                    tooltip="base: plain denoising error. debiased: also cancels the look that all frames share. "
+                    tooltip="base: plain denoising error. debiased: what all frames share, the look, counts less. "
                     "debiased_hybrid: a throw-away LoRA learns the look beside it. motion_distillation: only when and "
                     "where things change.",
                 ),
@@ -129,8 +130,8 @@ class TrainMotionEmbedding(io.ComfyNode):
                     options=["full", *reversed(DEGREES)],
                     default="full",
                     optional=True,
-                    tooltip="How the values vary over the picture. full: freely, for any motion. quadratic, linear, "
-                    "mean: smoothly or not at all, for camera moves.",
+                    tooltip="How the values may vary over the picture. full: freely, for any motion. quadratic, "
+                    "linear: smoothly; mean: not at all. Less to learn, but hardly any motion on the demo's model.",
                 ),
                 Motion.Input("initial", optional=True, tooltip="A motion to go on from instead of starting at zero."),
             ],

@@ -189,6 +189,18 @@ class TestRefusals:
         with pytest.raises(error, match=r"start_percent: 0\.5 is not before"):
             apply(rig.model, motion, start_percent=0.5, end_percent=0.5)
 
+    def test_empty_range_before_the_run(self, rig) -> None:
+        node = rig.part("nodes.embedding").ApplyMotionEmbedding
+        assert node.validate_inputs(0.5, 0.5).startswith("start_percent: 0.5 is not before the end")
+        assert node.validate_inputs(0.0, 1.0) is True
+        assert node.validate_inputs(None, 0.0) is True, "wired: only known when the graph runs"
+
+    def test_an_empty_range_by_the_motions_own_limit(self, rig, motion, apply) -> None:
+        error = rig.part("motion_embedding.errors").InputError
+        brief = motion.replace(debias=rig.part("motion_embedding.debias").Debias(until=0.5))
+        with pytest.raises(error, match=r"start_percent: 0\.6 is not before .* 0\.5.*until"):
+            apply(rig.model, brief, start_percent=0.6)
+
 
 class TestFiles:
     def test_save_then_load_gives_the_same_samples(self, rig, motion, apply) -> None:
@@ -252,3 +264,11 @@ def test_debias_node_returns_a_new_motion(rig, motion) -> None:
     out = rig.part("nodes.embedding").DebiasMotion.execute(motion, "difference", "without_mean", "pace").result[0]
     assert out.debias == rig.part("motion_embedding.debias").Debias("difference", "without_mean", "pace")
     assert motion.debias.value == "plain"
+
+
+def test_graphs_of_the_first_release_still_debias_as_they_did(rig) -> None:
+    """Prompts saved then know neither of the inputs that came after."""
+    inputs = rig.part("nodes.embedding").DebiasMotion.INPUT_TYPES()
+    assert set(inputs["required"]) == {"motion", "value", "query_key"}
+    out = rig.part("nodes.embedding").DebiasMotion.execute(rig.train(steps=1).embedding, "difference", "plain")
+    assert out.result[0].debias == rig.part("motion_embedding.debias").Debias("difference")

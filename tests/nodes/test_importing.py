@@ -122,3 +122,12 @@ def test_save_takes_the_noise_of_a_latent(rig, importing) -> None:
     error = rig.part("motion_embedding.errors").InputError
     with pytest.raises(error, match="inverted_noise: this latent carries none"):
         nodes.SaveMotionEmbedding.execute(motion, "without", "full", {"samples": noise})
+
+
+def test_save_says_when_the_noise_is_of_another_clip(rig, importing) -> None:
+    nodes = rig.part("nodes.embedding")
+    motion = importing.ImportMotionEmbedding.execute(FILE, 48, 64, 0, "object or hybrid").result[0]
+    for shape, warned in (((1, 12, 4, 8, 6), False), ((1, 12, 5, 8, 6), True)):
+        latent = {"samples": torch.zeros(shape), "inverted_noise": torch.randn(shape)}
+        shown = nodes.SaveMotionEmbedding.execute(motion, "noise_of_another", "half", latent).ui.value
+        assert ("of another clip than the motion: 5 frames, latent 6x8" in shown) == warned

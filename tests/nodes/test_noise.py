@@ -282,6 +282,14 @@ def test_what_cannot_be_blended(rig, changes: dict, message: str) -> None:
         blend(rig, **changes)
 
 
+def test_nothing_to_blend_is_refused_before_the_run(nodes_of) -> None:
+    """Links arrive as None; what is not wired does not arrive."""
+    node = nodes_of.BlendInitialNoise
+    assert node.validate_inputs(latent_image=None).startswith("inverted: neither it nor motion is connected")
+    assert node.validate_inputs(latent_image=None, inverted=None) is True
+    assert node.validate_inputs(latent_image=None, motion=None) is True
+
+
 def test_a_motion_without_noise(rig) -> None:
     with pytest.raises(rig.part("motion_embedding.errors").InputError, match="motion: it holds no inverted noise"):
         blend(rig, motion=rig.train(steps=1).embedding)
