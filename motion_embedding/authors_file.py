@@ -181,7 +181,7 @@ def _layout(tables: _Tables, height: int, width: int, noise: torch.Tensor | None
         layer: len(table) for layer, parts in tables.items() for part, table in parts.items() if part != _QUERY_KEY
     }
     if not positions:
-        return size, {}
+        return size if all(size) else (0, 0), {}
     grids = grids_of(positions, size)
     if grids is None:
         fitting = ", ".join(map(pixels, fitting_sizes(positions, size if all(size) else None)))

@@ -79,4 +79,5 @@ class Debias:
 
     def describe(self) -> str:
         text = f"debias {self.value}" + ("" if self.query_key == "plain" else f", query-key {self.query_key}")
+        text += "" if self.rescale == "off" else f", rescaled by {self.rescale}"
         return text + ("" if self.until == 1 else f", until {self.until:g}")

@@ -27,11 +27,12 @@ def save(embedding: MotionEmbedding, path: str | Path, dtype: torch.dtype = torc
 
     A camera motion uses no values, so its file holds none.
     """
+    if embedding.debias.value == "camera":
+        layers = {name: LayerEmbedding(layer.query_key) for name, layer in embedding.layers.items()}
+        embedding = embedding.replace(layers=layers)
     tensors = {} if embedding.inverted_noise is None else {_NOISE: embedding.inverted_noise}
     for name, layer in embedding.layers.items():
         tensors[f"{name}.query_key"] = layer.query_key
-        if embedding.debias.value == "camera":
-            continue
         tensors |= {f"{name}.value.{attention}": value for attention, value in layer.value.items()}
     document = {field: getattr(embedding, field) for field in _PLAIN_FIELDS}
     document |= {

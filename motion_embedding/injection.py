@@ -101,14 +101,14 @@ def around_apply_model(
 
 def fit_message(embedding: MotionEmbedding, call) -> str | None:
     """What is resampled when ``embedding`` meets this clip, in words."""
-    same_size = (embedding.height, embedding.width) in ((call.height, call.width), (0, 0))
+    learnt, given = f"{embedding.frames} frames", f"{call.frames} frames"
+    if embedding.height:  # 0 in an imported camera motion, which has no size
+        learnt += f" at latent size {embedding.width}x{embedding.height}"
+        given += f" at {call.width}x{call.height}"
+    same_size = not embedding.height or (embedding.height, embedding.width) == (call.height, call.width)
     if embedding.frames == call.frames and same_size:
         return None
-    return (
-        f"The motion embedding was learnt on {embedding.frames} frames at latent size "
-        f"{embedding.width}x{embedding.height}; it is resampled to the {call.frames} frames at "
-        f"{call.width}x{call.height} of this latent."
-    )
+    return f"The motion embedding was learnt on {learnt}; it is resampled to the {given} of this latent."
 
 
 def with_source(model, source: Source, start_percent: float = 0.0, end_percent: float = 1.0):

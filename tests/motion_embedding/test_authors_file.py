@@ -125,6 +125,8 @@ class TestPartialFiles:
         motion = read_authors_file(file)
         assert motion.frames == 24 and all(not layer.value for layer in motion.layers.values())
         assert read_authors_file(file, 320, 576).height == 40
+        half_told = read_authors_file(file, 320)
+        assert (half_told.height, half_told.width) == (0, 0)
 
     def test_values_of_one_level_only(self, file) -> None:
         content = tables(PAPER)

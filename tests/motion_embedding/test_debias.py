@@ -41,4 +41,5 @@ def test_a_motion_acts_during_some_of_the_sampling(until: float) -> None:
 
 def test_description_says_where_it_stops() -> None:
     assert Debias("difference", until=0.65).describe() == "debias difference, until 0.65"
+    assert Debias("difference", rescale="total").describe() == "debias difference, rescaled by total"
     assert Debias().describe() == "debias plain"

@@ -57,6 +57,15 @@ def test_inverted_noise_travels_in_the_file(small, tmp_path) -> None:
     assert files.read_metadata(tmp_path / "m.safetensors")["inverted_noise"] is False
 
 
+def test_a_camera_motion_is_saved_without_values_and_described_as_it_is(small, tmp_path) -> None:
+    embedding = small.embedding().replace(debias=Debias("camera"))
+    files.save(embedding, tmp_path / "m.safetensors")
+    loaded = files.load(tmp_path / "m.safetensors")
+    assert loaded.layers.keys() == embedding.layers.keys()
+    assert not any(layer.value for layer in loaded.layers.values())
+    assert files.read_metadata(tmp_path / "m.safetensors")["fingerprint"] == loaded.fingerprint
+
+
 def test_a_file_from_before_the_noise_still_loads(tmp_path) -> None:
     document = {
         "backbone": "unet3d",
