@@ -17,14 +17,17 @@ FFT_CUTOFF = 0.25
 def low_pass(x: torch.Tensor) -> torch.Tensor:
     """Every frame reduced by four and enlarged again, bilinear and antialiased, corners aligned."""
     small = [max(size // LOW_PASS_FACTOR, 1) for size in x.shape[-2:]]
-    planes = x.reshape(1, -1, *x.shape[-2:])
+    planes = x.float().reshape(1, -1, *x.shape[-2:])  # half precision has no antialiasing on the CPU
     for size in (small, x.shape[-2:]):
         planes = interpolate(planes, size=tuple(size), mode="bilinear", align_corners=True, antialias=True)
-    return planes.reshape(x.shape)
+    return planes.reshape(x.shape).to(x.dtype)
 
 
 def fft_mask(frames: int, height: int, width: int, cutoff: float = FFT_CUTOFF) -> torch.Tensor:
-    """Gaussian low-pass ``[F, h, w]`` for a centred spectrum, with one cut-off in time and space."""
+    """Gaussian low-pass ``[F, h, w]`` for a centred spectrum, with one cut-off in time and space.
+
+    As published, its peak lies half a step off the mean where a length is odd; of a single frame nothing passes.
+    """
     t, y, x = (2 * torch.arange(n, dtype=torch.float64) / n - 1 for n in (frames, height, width))
     distance = t[:, None, None] ** 2 + y[:, None] ** 2 + x**2
     return torch.exp(-distance / (2 * cutoff**2)).float()

@@ -47,6 +47,14 @@ def test_tiny_frames_have_a_low_pass() -> None:
     assert torch.equal(out, out[..., :1, :1].expand_as(out)), "one number per frame"
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_half_precision_is_mixed_and_kept(strategy: str) -> None:
+    z, e = noise(1, 4, 3, 8, 12), noise(1, 4, 3, 8, 12, seed=1)
+    mixed = mix(z.half(), e.half(), strategy)
+    assert mixed.dtype == torch.float16
+    assert torch.allclose(mixed.float(), mix(z, e, strategy), atol=2e-2)
+
+
 def test_blend() -> None:
     z, e = noise(1, 4, 3, 5, 6), noise(2, 4, 3, 5, 6, seed=1)
     assert torch.allclose(mix(z, e, "blend", 0.36), 0.6 * z + 0.8 * e)
