@@ -26,6 +26,7 @@ from demo.host import ROOT
 from demo.tiny_model.camera import camera_error, camera_flow, true_flow
 from demo.tiny_model.judge import judge
 from demo.tiny_model.world import Look, screen_path
+from motion_embedding.atomic import replacing
 from motion_embedding.metrics.fidelity import motion_fidelity, trajectory_correlation
 from motion_embedding.metrics.tracks import track_points
 
@@ -144,10 +145,8 @@ def work(share: int, workers: int, only: list[str]) -> None:
         for done, (variant, clip) in enumerate(todo):
             results = bench.run(variant, clip)
             path = result_path(variant, clip)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_suffix(f".{os.getpid()}.tmp")
-            beside.write_text(json.dumps(results))
-            os.replace(beside, path)
+            with replacing(path) as unfinished:
+                unfinished.write_text(json.dumps(results))
             motion = np.nanmean([[r["track"], 1 - r["camera_error"]] for r in results])
             leak = np.mean([r["leak"] for r in results])
             log.warning(
