@@ -58,7 +58,7 @@ class Debias:
 
     value, query_key: the strategy that its rows go through.
     until: the part of the sampling, from 0 (noise) to 1 (clip), up to which it acts at all. Where things are and how
-        they move is settled first, what they look like last; a motion that stops early leaves no texture.
+        they move is settled first, what they look like last; a motion that stops early leaves less texture.
 
     It is recorded, not baked in: a change of frame count or size must resample the trained rows first.
     ``rescale`` is what becomes of frame differences then, see :func:`~motion_embedding.resample.rescale_factor`.
