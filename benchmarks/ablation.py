@@ -53,7 +53,6 @@ def measure(clip: Clip, look: Look, frames: np.ndarray) -> dict[str, float]:
         "track": float("nan") if clip.camera else trajectory_correlation(screen_path(clip.motion), seen.track),
         "fidelity": motion_fidelity(track_points(clip.frames), track_points(frames)),
         "camera_error": camera_error(true_flow(clip.motion), camera_flow(frames)) if moved else float("nan"),
-        "camera_seen": float(camera_flow(frames) is not None) if moved else float("nan"),
         "color": float(seen.color == look.color),
         "shape": float(seen.shape == look.shape),
         "background": float(seen.background == look.background),
@@ -171,6 +170,8 @@ def write_table() -> None:
     """Whatever has been run, as ``benchmarks/ablation.*``."""
     rows = [(variant, results_of(variant, camera=False), results_of(variant, camera=True)) for variant in VARIANTS]
     rows = [row for row in rows if row[1] or row[2]]
+    if not rows:
+        raise SystemExit("nothing has been run yet")
     groups = list(dict.fromkeys(variant.group for variant in VARIANTS))
     table = summarise(sorted(rows, key=lambda row: groups.index(row[0].group)))
     target = ROOT / "benchmarks" / "ablation"

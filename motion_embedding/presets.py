@@ -39,7 +39,7 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "object motion": Preset(debias=Debias(until=0.5)),
-    "camera motion": Preset(debias=Debias(until=0.65)),
+    "camera motion": Preset(debias=Debias("difference", until=0.65)),
     "object + camera": Preset(debias=Debias(until=0.8)),
     "paper": Preset(
         Recipe(steps=350, learning_rate=0.02, loss="debiased_hybrid", layers="paper"), debias=Debias("difference")

@@ -6,7 +6,24 @@ import comfy.sample
 import torch
 
 from . import initial_noise
+from .errors import InputError
 from .inverting import is_flow
+
+
+def check_noise_fit(inverted: torch.Tensor, latents: torch.Tensor, name: str) -> None:
+    """Raise :class:`InputError` about the input ``name`` unless ``inverted`` has the channels and batch for these."""
+    if inverted.shape[1] != latents.shape[1]:
+        raise InputError(
+            name,
+            f"its noise has {inverted.shape[1]} channels, and the latents have {latents.shape[1]}.",
+            "Invert the clip with the model that will sample.",
+        )
+    if len(inverted) not in (1, len(latents)):
+        raise InputError(
+            name,
+            f"it holds the noise of {len(inverted)} clips, for a batch of {len(latents)}.",
+            "Invert one clip, or as many as are to be made.",
+        )
 
 
 class MotionNoise:
@@ -20,6 +37,7 @@ class MotionNoise:
 
     def generate_noise(self, input_latent: dict) -> torch.Tensor:
         latents = input_latent["samples"]
+        check_noise_fit(self.inverted, latents, "noise")
         fresh = comfy.sample.prepare_noise(latents, self.seed, input_latent.get("batch_index"))
         generator = torch.Generator().manual_seed((self.seed + 1) % 2**64)
         detail = torch.randn(fresh.shape, generator=generator)

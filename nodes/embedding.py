@@ -141,14 +141,14 @@ class DebiasMotion(io.ComfyNode):
                     step=0.01,
                     optional=True,
                     tooltip="Act only up to this part of the sampling. Motion is settled early, looks late: 0.5 keeps "
-                    "the reference's shape out, and camera moves want 0.65 to 0.8. 1 as published.",
+                    "the reference's shape out; camera moves want 0.65 to 0.8. 1 as published.",
                 ),
             ],
             outputs=[Motion.Output(display_name="motion", tooltip="The cleaned motion; the input stays as it is.")],
         )
 
     @classmethod
-    def execute(cls, motion, value, query_key, rescale="off", until=1.0) -> io.NodeOutput:
+    def execute(cls, motion, value, query_key, rescale="off", until=0.5) -> io.NodeOutput:
         return io.NodeOutput(motion.replace(debias=Debias(value, query_key, rescale, until)))
 
 

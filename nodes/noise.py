@@ -9,7 +9,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.initial_noise import CLEANINGS, STRATEGIES
 from ..motion_embedding.inverting import check_latents, invert_video
-from ..motion_embedding.starting import MotionNoise, noisy_latents
+from ..motion_embedding.starting import MotionNoise, check_noise_fit, noisy_latents
 from .common import CATEGORY, Motion
 
 INVERTED_NOISE = "inverted_noise"
@@ -154,7 +154,7 @@ class BlendInitialNoise(io.ComfyNode):
         latents = latent_image["samples"]
         check_latents(model, latents, "latent_image")
         stored = _stored(inverted, motion)
-        _check_fit(stored, latents, "motion" if inverted is None else "inverted")
+        check_noise_fit(stored, latents, "motion" if inverted is None else "inverted")
         noise = MotionNoise(stored, seed, strategy, amount)
         start = noisy_latents(model, noise.generate_noise(latent_image))
         if start is None:
@@ -185,21 +185,6 @@ def _stored(inverted: dict | None, motion) -> torch.Tensor:
             "Wire Invert Video Noise to inverted, or save the motion together with its noise.",
         )
     return motion.inverted_noise[None].float()
-
-
-def _check_fit(noise: torch.Tensor, latents: torch.Tensor, name: str) -> None:
-    if noise.shape[1] != latents.shape[1]:
-        raise InputError(
-            name,
-            f"its noise has {noise.shape[1]} channels, and the latents have {latents.shape[1]}.",
-            "Invert the clip with the model that will sample.",
-        )
-    if len(noise) not in (1, len(latents)):
-        raise InputError(
-            name,
-            f"it holds the noise of {len(noise)} clips, for a batch of {len(latents)}.",
-            "Invert one clip, or as many as are to be made.",
-        )
 
 
 NODES = [InvertVideoNoise, BlendInitialNoise]
