@@ -6,11 +6,14 @@ import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .variants import Variant
 
+Limits = tuple[float, float, float, float]
+_CORNER: Limits = (-0.008, 0.16, 0.9, 1.006)
 COLUMNS = {
     "track": "track correlation",
     "fidelity": "motion fidelity",
@@ -77,27 +80,47 @@ def _cell(mean: float, sd: float, count: int) -> str:
 
 
 def figure(table: Sequence[dict], path: Path) -> None:
-    """Motion against leakage: the upper left corner is what everybody wants."""
+    """Motion against leakage, whole and zoomed in on the upper left corner, which is what everybody wants."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    groups = list(dict.fromkeys(line["group"] for line in table))
-    fig, axes = plt.subplots(figsize=(9, 6), dpi=110)
-    placed: list[tuple[float, float]] = []
-    for group in groups:
-        points = [line for line in table if line["group"] == group and line["track_n"]]
-        x, y = [p["leak"] for p in points], [p["track"] for p in points]
-        axes.scatter(x, y, s=46, label=group, zorder=3)
-        for p, px, py in zip(points, x, y, strict=True):
-            crowd = sum(abs(px - qx) < 0.09 and abs(py - qy) < 0.03 for qx, qy in placed)
-            placed.append((px, py))
-            axes.annotate(p["variant"], (px, py), (7, 3 - 10 * crowd), textcoords="offset points", fontsize=7.5)
-    axes.set_xlabel("share of clips in which the reference's look shows")
-    axes.set_ylabel("track correlation with the reference")
-    axes.set_title("Motion against leakage, tiny model, 8 clips x 6 scenes x 2 seeds")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    points = [line for line in table if line["track_n"]]
+    groups = list(dict.fromkeys(line["group"] for line in points))
+    fig, (whole, corner, names) = plt.subplots(1, 3, figsize=(13, 5.6), dpi=100, width_ratios=(5, 5, 3.4))
+    numbered = list(enumerate(points, 1))
+    for axes, limits in ((whole, (-0.02, 0.52, 0.0, 1.04)), (corner, _CORNER)):
+        for colour, group in enumerate(groups):
+            of_group = [line for line in points if line["group"] == group]
+            places = [(line["leak"], line["track"]) for line in of_group]
+            axes.scatter(*zip(*places, strict=True), s=34, color=f"C{colour}", zorder=3)
+        _number(axes, [n for n in numbered if axes is corner or not _inside(n[1], _CORNER)], limits)
+        axes.set(xlim=limits[:2], ylim=limits[2:], xlabel="share of clips in which the reference's look shows")
+        axes.grid(alpha=0.3)
+    whole.set(ylabel="track correlation with the reference", title="Motion against leakage")
+    corner.set_title("its upper left corner")
+    names.axis("off")
+    for row, line in enumerate(points):
+        colour = f"C{groups.index(line['group'])}"
+        names.text(0, 1 - row / len(points), f"{row + 1}  {line['variant']}", fontsize=8, color=colour, va="top")
     fig.tight_layout()
     fig.savefig(path)
+
+
+def _inside(line: dict, limits: Limits) -> bool:
+    left, right, low, high = limits
+    return left <= line["leak"] <= right and low <= line["track"] <= high
+
+
+def _number(axes: Any, numbered: Sequence[tuple[int, dict]], limits: Limits) -> None:
+    """Write each point's number beside it, those of points that fall together in one row."""
+    *_, low, high = limits
+    together: dict[tuple[float, int], list[tuple[int, float]]] = {}
+    for number, line in numbered:
+        if _inside(line, limits):
+            place = (line["leak"], round((line["track"] - low) / (high - low) * 25))
+            together.setdefault(place, []).append((number, line["track"]))
+    for (x, _), members in together.items():
+        text = ", ".join(str(number) for number, _ in members)
+        axes.annotate(text, (x, members[0][1]), (5, -9), textcoords="offset points", fontsize=8)
