@@ -148,7 +148,8 @@ class DebiasMotion(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, motion, value, query_key, rescale="off", until=0.5) -> io.NodeOutput:
+    def execute(cls, motion, value, query_key, rescale="off", until=1.0) -> io.NodeOutput:
+        """Graphs from before ``rescale`` and ``until`` existed do as they did; the editor's own default is better."""
         return io.NodeOutput(motion.replace(debias=Debias(value, query_key, rescale, until)))
 
 

@@ -47,7 +47,7 @@ class Tiny:
             self.model, self.clip, self.vae = self.part("text_to_video").load_text_to_video(weights, None)
             latents = self.vae.encode(torch.from_numpy(frames_of(REFERENCE)).float() / 255)
             training = self.part("training")
-            recipe = training.Recipe(steps=150)
+            recipe = training.Recipe()
             prompt = self.prompt(REFERENCES[REFERENCE][0].prompt)
             self.motion = training.train_motion(self.model, prompt, latents, recipe).embedding
 
@@ -90,4 +90,4 @@ def test_the_track_is_edited_as_the_motion_is(tiny: Tiny, edit: str) -> None:
     edited = trajectory_correlation(of_path(path), track)
     assert edited >= LEAST
     if edit != "as learnt":
-        assert trajectory_correlation(path, track) < edited - 0.3
+        assert trajectory_correlation(path, track) < edited - 0.2
