@@ -13,6 +13,7 @@ import argparse
 import json
 import re
 import shutil
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -281,6 +282,7 @@ def plan(arguments: argparse.Namespace) -> list[tuple[Reference, list[tuple[str,
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped as on Ctrl+C
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--video", type=Path, help="your own reference clip")
     parser.add_argument("--reference-prompt", default="", help="what your clip shows (its look, not its motion)")
