@@ -17,7 +17,7 @@ from .embedding import LayerEmbedding, MotionEmbedding
 from .errors import InputError
 
 FORMAT = "motion_embedding"
-VERSION = 1
+VERSION = 2
 _NOISE = "inverted_noise"
 _PLAIN_FIELDS = ("backbone", "frames", "height", "width", "fps", "prediction")
 

@@ -155,7 +155,7 @@ def check_range(start_percent: float, end_percent: float) -> None:
         raise InputError(
             "start_percent",
             f"{start_percent} is not before the end, {end_percent}.",
-            "Lower it, or raise end_percent and what Debias Motion sets as until.",
+            "Lower it, or raise end_percent.",
         )
 
 
@@ -173,7 +173,13 @@ def apply_embedding(
     It acts up to ``end_percent`` or to where the embedding's debiasing says, whichever comes first.
     """
     check_fit(model, embedding)
-    end_percent = min(end_percent, embedding.debias.until)
     check_range(start_percent, end_percent)
+    if start_percent >= embedding.debias.until:
+        raise InputError(
+            "start_percent",
+            f"{start_percent} is not before {embedding.debias.until}, where the motion itself ends.",
+            "Lower it, or raise until in Debias Motion.",
+        )
+    end_percent = min(end_percent, embedding.debias.until)
     source = Applied(embedding, strength_query_key, strength_value, positive_only)
     return with_source(model, source, start_percent, end_percent)

@@ -49,8 +49,8 @@ class TrainMotionEmbedding(io.ComfyNode):
                     default="object motion",
                     tooltip="What you want of the clip. object motion: what moves in it. camera motion: pan, zoom and "
                     "roll, with little of the texture. object + camera: all of it, for a like scene. paper: the "
-                    "published training; its initial noise is the template as_published. Sets the inputs below, and "
-                    "how the motion is debiased when used.",
+                    "published training; its initial noise is the template as_published. Sets steps, rate, loss "
+                    "and layers, and how the motion is debiased when used.",
                 ),
                 io.Int.Input(
                     "steps",

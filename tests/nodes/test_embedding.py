@@ -198,7 +198,7 @@ class TestRefusals:
     def test_an_empty_range_by_the_motions_own_limit(self, rig, motion, apply) -> None:
         error = rig.part("motion_embedding.errors").InputError
         brief = motion.replace(debias=rig.part("motion_embedding.debias").Debias(until=0.5))
-        with pytest.raises(error, match=r"start_percent: 0\.6 is not before .* 0\.5.*until"):
+        with pytest.raises(error, match=r"start_percent: 0\.6 is not before 0\.5, where the motion.*until"):
             apply(rig.model, brief, start_percent=0.6)
 
 
