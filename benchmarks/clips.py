@@ -14,7 +14,7 @@ LOOKS_PER_CLIP = 6
 _T = np.linspace(-0.5, 0.5, FRAMES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clip:
     """A reference: ``camera`` when it is the camera that moves."""
 

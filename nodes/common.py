@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
@@ -21,6 +23,20 @@ def register_folder() -> None:
     default = str(Path(folder_paths.models_dir) / FOLDER)
     paths, _ = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))
     folder_paths.folder_names_and_paths[FOLDER] = (list(dict.fromkeys([*paths, default])), {".safetensors"})
+
+
+def verdict(check: Callable[..., object], *inputs: Any) -> bool | str:
+    """The answer of a node's ``validate_inputs``: True, or what :class:`InputError` ``check(*inputs)`` raised.
+
+    An input that is None is wired from another node and known only when the graph runs: nothing is checked then.
+    """
+    if None in inputs:
+        return True
+    try:
+        check(*inputs)
+    except InputError as error:
+        return str(error)
+    return True
 
 
 def target_path(filename: str) -> Path:

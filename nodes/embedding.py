@@ -13,7 +13,7 @@ from ..motion_embedding.debias import QUERY_KEY_STRATEGIES, VALUE_STRATEGIES, De
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.injection import apply_embedding, check_range
 from ..motion_embedding.resample import RESCALES
-from .common import CATEGORY, FOLDER, Motion, check_writable, register_folder, target_path, unused
+from .common import CATEGORY, FOLDER, Motion, check_writable, register_folder, target_path, unused, verdict
 
 register_folder()
 _STRENGTH = {"default": 1.0, "min": -10.0, "max": 10.0, "step": 0.01}
@@ -74,13 +74,7 @@ class ApplyMotionEmbedding(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, start_percent=None, end_percent=None) -> bool | str:
         """Runs before anything else in the graph; the motion's own limit is only known after its training."""
-        if None in (start_percent, end_percent):  # wired: only known when the graph runs
-            return True
-        try:
-            check_range(start_percent, end_percent)
-        except InputError as error:
-            return str(error)
-        return True
+        return verdict(check_range, start_percent, end_percent)
 
     @classmethod
     def execute(
@@ -189,13 +183,7 @@ class SaveMotionEmbedding(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, filename) -> bool | str:
         """Runs before anything else in the graph, so that a long training does not end in a failed write."""
-        if filename is None:  # wired from another node: only known when that has run
-            return True
-        try:
-            check_writable(target_path(filename))
-        except InputError as error:
-            return str(error)
-        return True
+        return verdict(lambda name: check_writable(target_path(name)), filename)
 
     @classmethod
     def execute(cls, motion, filename, precision, inverted_noise=None) -> io.NodeOutput:
@@ -254,13 +242,9 @@ class LoadMotionEmbedding(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, motion_embedding) -> bool | str:
-        if motion_embedding is None:
-            return True
-        try:
-            files.read_metadata(folder_paths.get_full_path(FOLDER, motion_embedding) or motion_embedding)
-        except InputError as error:
-            return str(error)
-        return True
+        return verdict(
+            lambda name: files.read_metadata(folder_paths.get_full_path(FOLDER, name) or name), motion_embedding
+        )
 
     @classmethod
     def execute(cls, motion_embedding) -> io.NodeOutput:

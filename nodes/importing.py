@@ -10,7 +10,7 @@ from comfy_api.latest import io, ui
 from ..motion_embedding.authors_file import check_authors_file, read_authors_file
 from ..motion_embedding.debias import Debias
 from ..motion_embedding.errors import InputError
-from .common import CATEGORY, FOLDER, Motion, register_folder
+from .common import CATEGORY, FOLDER, Motion, register_folder, verdict
 
 register_folder()
 _KINDS = {"object or hybrid": "difference", "camera": "camera"}
@@ -76,13 +76,10 @@ class ImportMotionEmbedding(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file, width, height, inverted_noise=_NONE) -> bool | str:
-        if None in (file, width, height, inverted_noise):  # wired: only known when the graph runs
-            return True
-        try:
+        def check(file: str, width: int, height: int, inverted_noise: str) -> None:
             check_authors_file(_path(file, "file"), height, width, _noise_path(inverted_noise))
-        except InputError as error:
-            return str(error)
-        return True
+
+        return verdict(check, file, width, height, inverted_noise)
 
     @classmethod
     def execute(cls, file, width, height, frames, kind, inverted_noise=_NONE) -> io.NodeOutput:

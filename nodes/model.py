@@ -12,7 +12,7 @@ from comfy_api.latest import io
 
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.text_to_video_folder import check_folder, find_folders
-from .common import CATEGORY
+from .common import CATEGORY, verdict
 
 _DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -46,12 +46,7 @@ class LoadTextToVideoModel(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, folder: str) -> bool | str:
         """Missing or half-copied folders are refused before anything in the graph runs."""
-        try:
-            if folder is not None:  # None: wired from another node
-                check_folder(_find(folder))
-        except InputError as error:
-            return str(error)
-        return True
+        return verdict(lambda name: check_folder(_find(name)), folder)
 
     @classmethod
     def execute(cls, folder: str, dtype: str) -> io.NodeOutput:

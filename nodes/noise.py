@@ -10,7 +10,7 @@ from ..motion_embedding.errors import InputError
 from ..motion_embedding.initial_noise import CLEANINGS, STRATEGIES
 from ..motion_embedding.inverting import check_latents, invert_video
 from ..motion_embedding.starting import MotionNoise, check_noise_fit, noisy_latents
-from .common import CATEGORY, Motion
+from .common import CATEGORY, Motion, verdict
 
 INVERTED_NOISE = "inverted_noise"
 _MAX_SEED = 0xFFFFFFFFFFFFFFFF
@@ -142,12 +142,7 @@ class BlendInitialNoise(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, latent_image=None, inverted=_UNLINKED, motion=_UNLINKED) -> bool | str:
         """Links arrive as None. ``latent_image`` is there because the host shows an answer at the inputs it gave."""
-        try:
-            if inverted is motion is _UNLINKED:
-                _stored(None, None)
-        except InputError as error:
-            return str(error)
-        return True
+        return verdict(lambda: _stored(None, None)) if inverted is motion is _UNLINKED else True
 
     @classmethod
     def execute(cls, model, latent_image, strategy, amount, seed, inverted=None, motion=None) -> io.NodeOutput:

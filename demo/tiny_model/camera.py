@@ -23,8 +23,7 @@ def true_flow(motion: world.Motion) -> np.ndarray:
         turn = motion.camera_roll[f] - motion.camera_roll[f + 1]
         a, b = grow * np.cos(turn), grow * np.sin(turn)
         pan = np.array([motion.camera_x[f] - motion.camera_x[f + 1], motion.camera_y[f] - motion.camera_y[f + 1]])
-        roll, zoom = -motion.camera_roll[f + 1], motion.camera_zoom[f + 1]
-        shift = zoom * np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]]) @ pan
+        shift = motion.camera_zoom[f + 1] * world.rotation(-motion.camera_roll[f + 1]) @ pan
         steps.append([a - 1, b, *shift])
     return np.array(steps)
 

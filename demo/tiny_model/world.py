@@ -118,14 +118,15 @@ _MASKS = {s: _shape_mask(s) for s in SHAPES}
 _CANVASES = {(c, p): _background(c, p) for c in BACKGROUNDS for p in PATTERNS}
 
 
-def _rotation(angle: float) -> np.ndarray:
+def rotation(angle: float) -> np.ndarray:
+    """``[2, 2]``; positive angles turn clockwise on screen, where y points down."""
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def screen_path(motion: Motion) -> np.ndarray:
     """Where the object is seen, ``[F, 2]`` (x, y) from the frame's centre."""
     from_camera = np.stack([motion.x - motion.camera_x, motion.y - motion.camera_y], -1)
-    turned = [_rotation(-roll) @ point for roll, point in zip(motion.camera_roll, from_camera, strict=True)]
+    turned = [rotation(-roll) @ point for roll, point in zip(motion.camera_roll, from_camera, strict=True)]
     return motion.camera_zoom[:, None] * np.array(turned)
 
 
@@ -141,7 +142,7 @@ def render(look: Look, motion: Motion) -> np.ndarray:
             scene = np.broadcast_to(canvas[0, 0], (SIZE, SIZE, 3))
         else:
             shift = np.array([motion.camera_x[f], motion.camera_y[f]]) + _CANVAS / 2 + motion.phase
-            turn = _rotation(motion.camera_roll[f]) / zoom
+            turn = rotation(motion.camera_roll[f]) / zoom
             view = np.concatenate([turn, (shift - turn @ [half, half])[:, None]], 1).astype(np.float32)
             scene = cv2.warpAffine(canvas, view, (SIZE, SIZE), flags=flags, borderMode=cv2.BORDER_WRAP)
         x, y = half + screen_path(motion)[f]

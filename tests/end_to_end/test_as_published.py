@@ -52,22 +52,27 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
 
 
+def applied(motion: str) -> dict[str, Any]:
+    """The node ``motion`` on the node ``model``, as learnt."""
+    return node(
+        "ME_ApplyMotionEmbedding",
+        model=["model", 0],
+        motion=[motion, 0],
+        strength_query_key=1.0,
+        strength_value=1.0,
+        start_percent=0.0,
+        end_percent=1.0,
+        prompts="both",
+    )
+
+
 def test_edited_motion_and_stored_noise_drive_a_custom_sampler(server: Server, saved) -> None:
     """Load, loop, apply; the noise that travels with the motion as NOISE, for SamplerCustomAdvanced."""
     prompt = {
         "model": node("ME_LoadTextToVideoModel", folder="tiny-text-to-video", dtype="auto"),
         "motion": node("ME_LoadMotionEmbedding", motion_embedding=saved[0].name),
         "loop": node("ME_TransformMotion", motion=["motion", 0], operation="there and back"),
-        "apply": node(
-            "ME_ApplyMotionEmbedding",
-            model=["model", 0],
-            motion=["loop", 0],
-            strength_query_key=1.0,
-            strength_value=1.0,
-            start_percent=0.0,
-            end_percent=1.0,
-            prompts="both",
-        ),
+        "apply": applied("loop"),
         "text": node("CLIPTextEncode", text="a red star on a navy background", clip=["model", 1]),
         "empty": node("ME_EmptyVideoLatent", vae=["model", 2], frames=["loop", 1], batch_size=1, **SIZE),
         "blend": node(
@@ -119,16 +124,7 @@ def test_the_authors_file_is_imported_saved_and_refused_for_this_model(server: S
     assert (motion.frames, motion.height, motion.width) == (24, 40, 72)
     torch.testing.assert_close(motion.layers[block].query_key, rows[0, :24], atol=2e-3, rtol=1e-3)
     prompt["model"] = node("ME_LoadTextToVideoModel", folder="tiny-text-to-video", dtype="auto")
-    prompt["apply"] = node(
-        "ME_ApplyMotionEmbedding",
-        model=["model", 0],
-        motion=["import", 0],
-        strength_query_key=1.0,
-        strength_value=1.0,
-        start_percent=0.0,
-        end_percent=1.0,
-        prompts="both",
-    )
+    prompt["apply"] = applied("import")
     prompt["text"] = node("CLIPTextEncode", text="", clip=["model", 1])
     prompt["empty"] = node("ME_EmptyVideoLatent", vae=["model", 2], frames=8, batch_size=1, **SIZE)
     prompt["sample"] = node(
