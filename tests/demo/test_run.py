@@ -9,7 +9,7 @@ import pytest
 from demo import references
 from demo.run import SCENES, WORKFLOW, Reference, Result, look_of, measure, plan, scenes_for, shipped, summarise, table
 from demo.tiny_model.world import Look, render
-from demo.workflow import load
+from motion_embedding.benchmark.workflow import load
 
 
 @pytest.mark.parametrize("name", references.REFERENCES)

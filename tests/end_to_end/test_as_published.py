@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from demo.host import ROOT, Server, WorkflowError
+from demo.host import ROOT, Server
 from demo.run import read_frames, shipped
-from demo.workflow import load, set_inputs, to_prompt
 from motion_embedding import files
+from motion_embedding.benchmark.server import WorkflowError
+from motion_embedding.benchmark.workflow import load, set_inputs, to_prompt
 from motion_embedding.debias import Debias
 
 pytestmark = pytest.mark.server

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from demo.host import ROOT, Server
-from demo.workflow import load, to_prompt
+from motion_embedding.benchmark.workflow import load, to_prompt
 
 pytestmark = pytest.mark.browser
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from demo import references
-from demo.host import Server, WorkflowError
+from demo.host import Server
 from demo.run import SCENES, WORKFLOW, Reference, Result, make, measure, read_frames, shipped
 from demo.tiny_model.world import Look
-from demo.workflow import load, set_inputs, to_prompt
 from motion_embedding import files
+from motion_embedding.benchmark.server import WorkflowError
+from motion_embedding.benchmark.workflow import load, set_inputs, to_prompt
 
 pytestmark = pytest.mark.server
 

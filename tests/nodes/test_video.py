@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.host import Server, WorkflowError
+from demo.host import Server
+from motion_embedding.benchmark.server import WorkflowError
 from motion_embedding.video import write_video
 
 pytestmark = pytest.mark.host

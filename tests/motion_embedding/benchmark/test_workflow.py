@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from demo.workflow import UnsupportedWorkflowError, load, set_inputs, to_prompt
+from motion_embedding.benchmark.workflow import UnsupportedWorkflowError, load, set_inputs, to_prompt
 
 OBJECT_INFO = {
     "Source": {"input": {"required": {"name": [["a", "b"], {}]}}, "display_name": "The Source"},
