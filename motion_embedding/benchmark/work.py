@@ -29,10 +29,10 @@ class Job:
     """One item as a worker needs it: whole in itself, so that it can be sent to another machine.
 
     Jobs of one ``group`` share a method and a clip; a worker that runs them one after another pays for their common
-    work (training) once, because its host caches it. ``workflow`` is a workflow file's content, in the editor's format or
-    the server's; ``values`` maps ``"Node title.input"`` to a value; ``clip_inputs`` names the inputs that get the name
-    under which ``clip`` (the bytes of a video file) was uploaded; ``output`` is the title of the node whose file is the
-    result.
+    work (training) once, because its host caches it. ``workflow`` is a workflow file's content, in the editor's
+    format or the server's; ``values`` maps ``"Node title.input"`` to a value; ``clip_inputs`` names the inputs that
+    get the name under which ``clip`` (the bytes of a video file) was uploaded; ``output`` is the title of the node
+    whose file is the result.
     """
 
     id: str
