@@ -1,0 +1,277 @@
+"""The manifest: a YAML or JSON file that says what to compare on what. Checked whole before any work."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..video import VideoRequest
+from .clips import READERS
+from .document import Section, kind, read_document, suggestion, texts
+from .items import Clip, Item, Method
+
+_KEYS = ("name", "clips", "format", "looks", "prompts", "groups", "seeds", "methods", "metrics")
+_LARGEST_SEED = 2**64 - 1
+_FIELDS = ("{clip}", "{prompt}", "{index}", "{seed}")
+
+
+@dataclass(frozen=True)
+class MetricSettings:
+    """Local files that the metrics use; None leaves a metric out. ``tracker_file`` is the tracker's checkpoint."""
+
+    clip: Path | None = None
+    appearance: Path | None = None
+    tracker: str = "lucas-kanade"
+    tracker_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked manifest. ``by_complexity``: clips are to be grouped by our rule, from their prepared references."""
+
+    name: str
+    clips: tuple[Clip, ...]
+    format: VideoRequest
+    seeds: tuple[int, ...]
+    methods: tuple[Method, ...]
+    metrics: MetricSettings
+    path: Path
+    by_complexity: bool = False
+
+    def items(self, references: Mapping[str, str]) -> Iterator[Item]:
+        """Every video to make, those of one method and clip together.
+
+        ``references`` maps the name of a clip to the digest of its prepared reference; clips that it lacks (they
+        could not be prepared) are left out.
+        """
+        for method in self.methods:
+            for clip in self.clips:
+                if clip.name in references:
+                    for index, prompt in enumerate(clip.prompts, start=1):
+                        for seed in self.seeds:
+                            yield Item(method, clip, prompt, seed, index, self.format, references[clip.name])
+
+    def made_elsewhere(self, item: Item) -> Path:
+        """Where the video of an item of a method with ``videos`` should be."""
+        values = (item.clip.name, item.prompt.replace("/", "_"), str(item.index), str(item.seed))
+        name = item.method.videos
+        for mark, value in zip(_FIELDS, values, strict=True):
+            name = name.replace(mark, value)
+        return _located(name, self.path.parent)
+
+
+def load_manifest(path: str | Path) -> Manifest:
+    """Read and check a manifest; no clip is decoded.
+
+    Raises :class:`InputError` named by the dotted path of the first key that is wrong, with cause and mend.
+    """
+    path = Path(path).expanduser().absolute()
+    document = Section("", read_document(path), _KEYS)
+    name = document.text("name")
+    methods = tuple(_methods(document.section("methods"), path.parent))
+    seeds = _seeds(document)
+    form = _format(document)
+    clips = _clips(document, path.parent)
+    by_complexity = document.raw("groups", {}) == "complexity"
+    manifest = Manifest(name, clips, form, seeds, methods, _metrics(document, path.parent), path, by_complexity)
+    _check_seeds(manifest)
+    _check_made_elsewhere(manifest)
+    return manifest
+
+
+def _located(name: str, folder: Path) -> Path:
+    """A path of the manifest: relative to its folder, ``~`` expanded."""
+    return folder / Path(name).expanduser()
+
+
+def _existing(path: str, name: str, folder: Path, folder_wanted: bool | None = None) -> Path:
+    """A file or folder that must be there; ``folder_wanted`` None takes both."""
+    found = _located(name, folder)
+    wanted = {True: "folder", False: "file", None: "file or folder"}[folder_wanted]
+    there = {True: found.is_dir(), False: found.is_file(), None: found.exists()}[folder_wanted]
+    if not there:
+        raise InputError(path, f"there is no {wanted} {found}.", "Put it there, or change the path in the manifest.")
+    return found
+
+
+def _format(document: Section) -> VideoRequest:
+    kinds = {each.name: type(each.default) for each in fields(VideoRequest)}
+    section = document.section("format", kinds, {})
+    given: dict[str, Any] = {}
+    for key in section.values:
+        given[key] = section.text(key) if kinds[key] is str else section.number(key, whole=kinds[key] is int)
+    try:
+        return VideoRequest(**given)
+    except InputError as error:
+        raise InputError(section.at(error.name), error.cause, error.mend) from error
+
+
+def _seeds(document: Section) -> tuple[int, ...]:
+    seeds = document.raw("seeds", [0])
+    if not isinstance(seeds, list) or not seeds:
+        raise InputError("seeds", f"it is {kind(seeds)}, not a list of seeds.", "Write it as `seeds: [1, 2]`.")
+    for index, seed in enumerate(seeds):
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= _LARGEST_SEED:
+            raise InputError(
+                f"seeds[{index}]", f"{seed!r} is not a seed.", f"Write a whole number, 0 to {_LARGEST_SEED}."
+            )
+        if seed in seeds[:index]:
+            raise InputError(f"seeds[{index}]", f"{seed} is in the list twice.", "Remove one of them.")
+    return tuple(seeds)
+
+
+def _clips(document: Section, folder: Path) -> tuple[Clip, ...]:
+    section = document.section("clips")
+    reader = section.text("reader")
+    if reader not in READERS:
+        raise InputError("clips.reader", f"{reader!r} is unknown.", suggestion(reader, READERS))
+    clips = READERS[reader](_existing("clips.path", section.text("path"), folder, True), section.values)
+    clips = _included(clips, section)
+    clips = _started(clips, section)
+    clips = _with_texts(clips, document, "looks", "look")
+    if document.raw("groups", {}) != "complexity":
+        clips = _with_texts(clips, document, "groups", "group")
+    return tuple(_with_prompts(clips, document))
+
+
+def _included(clips: list[Clip], section: Section) -> list[Clip]:
+    if "include" not in section:
+        return clips
+    patterns = section.texts("include")
+    for index, pattern in enumerate(patterns):
+        if not any(fnmatch.fnmatchcase(clip.name, pattern) for clip in clips):
+            mend = suggestion(pattern, [clip.name for clip in clips])
+            raise InputError(f"clips.include[{index}]", f"no clip is called {pattern!r}.", mend)
+    return [clip for clip in clips if any(fnmatch.fnmatchcase(clip.name, pattern) for pattern in patterns)]
+
+
+def _started(clips: list[Clip], section: Section) -> list[Clip]:
+    if "start" not in section:
+        return clips
+    starts = section.section("start", [clip.name for clip in clips])
+    return [replace(c, start=starts.number(c.name)) if c.name in starts else c for c in clips]
+
+
+def _with_texts(clips: list[Clip], document: Section, key: str, attribute: str) -> list[Clip]:
+    """Clips with ``attribute`` from the mapping ``key`` of clip names to texts."""
+    given = document.section(key, [clip.name for clip in clips], {})
+    return [replace(c, **{attribute: given.text(c.name)}) if c.name in given else c for c in clips]
+
+
+def _with_prompts(clips: list[Clip], document: Section) -> Iterator[Clip]:
+    given = document.raw("prompts", None)
+    by_clip = document.section("prompts", [clip.name for clip in clips]) if isinstance(given, dict) else None
+    for_all = texts("prompts", given) if given is not None and by_clip is None else ()
+    for clip in clips:
+        prompts = by_clip.texts(clip.name) if by_clip is not None and clip.name in by_clip else for_all or clip.prompts
+        if not prompts:
+            cause = f"the clip {clip.name!r} has none, and neither has its folder."
+            raise InputError("prompts", cause, "List prompts for all clips, or name the clip and list its own.")
+        yield replace(clip, prompts=prompts)
+
+
+def _methods(section: Section, folder: Path) -> Iterator[Method]:
+    if not section.values:
+        raise InputError("methods", "there is none.", "Describe at least one method.")
+    for name in section.values:
+        method = section.section(name, ("workflow", "inputs", "set", "output", "videos"))
+        if "videos" in method:
+            yield _videos_method(name, method)
+        else:
+            yield _workflow_method(name, method, folder)
+
+
+def _videos_method(name: str, section: Section) -> Method:
+    for key in section.values:
+        if key != "videos":
+            raise InputError(section.at(key), "a method with `videos` runs no workflow.", f"Remove {key} or videos.")
+    pattern = section.text("videos")
+    if "{clip}" not in pattern:
+        raise InputError(section.at("videos"), "every clip would have the same file.", "Put {clip} in the pattern.")
+    return Method(name, videos=pattern)
+
+
+def _workflow_method(name: str, section: Section, folder: Path) -> Method:
+    workflow = _workflow(section, folder)
+    inputs = section.section("inputs", ("clip", "prompt", "look", "seed"))
+    targets = {key: inputs.texts(key) for key in ("clip", "prompt")}
+    targets |= {key: inputs.texts(key) for key in ("look", "seed") if key in inputs}
+    values = dict(section.section("set", default={}).values)
+    used: dict[str, str] = {}
+    for place, names in [*((inputs.at(key), found) for key, found in targets.items()), (section.at("set"), values)]:
+        for target in names:
+            title, _, input_name = target.rpartition(".")
+            if not title or not input_name:
+                raise InputError(place, f"{target!r} names no input.", 'Write "Node title.input".')
+            if target in used:
+                raise InputError(place, f"{target!r} is also set by {used[target]}.", "Set it in one place.")
+            used[target] = place
+    return Method(name, workflow, targets, values, section.text("output"))
+
+
+def _workflow(section: Section, folder: Path) -> dict[str, Any]:
+    place = section.at("workflow")
+    file = _existing(place, section.text("workflow"), folder, False)
+    try:
+        workflow = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise InputError(place, f"{file} is not JSON: {error}.", "Save the workflow in ComfyUI again.") from error
+    nodes = workflow.get("nodes") if isinstance(workflow, dict) else None
+    is_api = (
+        isinstance(workflow, dict)
+        and workflow
+        and all(isinstance(node, dict) and "class_type" in node for node in workflow.values())
+    )
+    if not is_api and not (isinstance(nodes, list) and nodes):
+        raise InputError(place, f"{file} is no workflow of ComfyUI.", "Save it in ComfyUI: Workflow, Save or Export.")
+    return workflow
+
+
+def _metrics(document: Section, folder: Path) -> MetricSettings:
+    section = document.section("metrics", ("clip", "appearance", "tracker"), {})
+    found = {
+        key: _existing(section.at(key), section.text(key), folder, True)
+        for key in ("clip", "appearance")
+        if key in section
+    }
+    tracker = section.raw("tracker", "lucas-kanade")
+    if tracker == "lucas-kanade":
+        return MetricSettings(**found)
+    if isinstance(tracker, str):
+        mend = "Write lucas-kanade, or {cotracker: path/to/checkpoint.pth}."
+        raise InputError("metrics.tracker", f"{tracker!r} is unknown or needs a file.", mend)
+    cotracker = section.section("tracker", ("cotracker",))
+    file = _existing("metrics.tracker.cotracker", cotracker.text("cotracker"), folder, False)
+    return MetricSettings(**found, tracker="cotracker", tracker_file=file)
+
+
+def _check_seeds(manifest: Manifest) -> None:
+    if len(manifest.seeds) < 2:
+        return
+    for method in manifest.methods:
+        place = f"methods.{method.name}"
+        if method.workflow is not None and "seed" not in method.inputs:
+            cause = "the method takes no seed, so that every seed would make the same video."
+            raise InputError(f"{place}.inputs.seed", cause, "Name the inputs that take the seed, or give one seed.")
+        if method.videos and "{seed}" not in method.videos:
+            raise InputError(f"{place}.videos", "every seed would have the same file.", "Put {seed} in the pattern.")
+
+
+def _check_made_elsewhere(manifest: Manifest) -> None:
+    for method in manifest.methods:
+        if not method.videos:
+            continue
+        place = f"methods.{method.name}.videos"
+        tells_prompts = "{prompt}" in method.videos or "{index}" in method.videos
+        if not tells_prompts and any(len(clip.prompts) > 1 for clip in manifest.clips):
+            mend = "Put {prompt} or {index} in the pattern."
+            raise InputError(place, "every prompt of a clip would have the same file.", mend)
+        only = replace(manifest, methods=(method,))
+        files = [manifest.made_elsewhere(item) for item in only.items({clip.name: "" for clip in manifest.clips})]
+        if not any(file.is_file() for file in files):
+            raise InputError(place, f"none of the videos is there, not even {files[0]}.", "Mend the pattern.")
