@@ -29,7 +29,7 @@ tiny-model: setup
 	.venv/bin/python -m demo.tiny_model.evaluate demo/tiny_model/weights --out demo/output/evaluation
 
 ablation: setup
-	.venv/bin/python -m uv pip install --quiet --python .venv/bin/python -r pyproject.toml --extra benchmark
+	.venv/bin/python -m uv pip install --quiet --python .venv/bin/python -r pyproject.toml --extra ablation
 	.venv/bin/python -m benchmarks.ablation
 
 clean:
