@@ -124,6 +124,22 @@ def with_source(model, source: Source, start_percent: float = 0.0, end_percent: 
     return clone
 
 
+def without_sources(model):
+    """A clone of the ``ModelPatcher`` on which no motion embedding acts."""
+    clone = model.clone()
+    clone.model_options.get("transformer_options", {}).pop(KEY, None)
+    clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
+    clone.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, KEY)
+    return clone
+
+
+def call_without_sources(extra_args: dict) -> dict:
+    """The same call of the model with no motion on it, neither the one in training nor those wired before it."""
+    options = extra_args["model_options"]
+    plain = {k: v for k, v in options["transformer_options"].items() if k != KEY}
+    return {**extra_args, "model_options": {**options, "transformer_options": plain}}
+
+
 def check_fit(model, embedding: MotionEmbedding, name: str = "motion") -> None:
     """Raise :class:`InputError` about the input ``name`` unless ``embedding`` was learnt on this kind of model."""
     backbone, attentions = family_of(model.model)

@@ -11,24 +11,14 @@ import comfy.sample
 import comfy.samplers
 import latent_preview
 import torch
-from comfy.patcher_extension import CallbacksMP, WrappersMP
 
 from . import initial_noise
 from .errors import InputError
-from .injection import KEY
+from .injection import without_sources
 from .inversion import ddim_timesteps, invert, unit_noise
-from .training import prediction_type
+from .prediction import is_flow
 
 _PURE_NOISE = 1000.0  # noise levels beyond this belong to schedules that end in pure noise
-
-
-def without_motion(model):
-    """A clone of the ``ModelPatcher`` on which no motion embedding acts."""
-    clone = model.clone()
-    clone.model_options.get("transformer_options", {}).pop(KEY, None)
-    clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
-    clone.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, KEY)
-    return clone
 
 
 def check_latents(model, latents: torch.Tensor, name: str) -> None:
@@ -39,11 +29,6 @@ def check_latents(model, latents: torch.Tensor, name: str) -> None:
     channels = model.get_model_object("latent_format").latent_channels
     if latents.shape[1] != channels:
         raise InputError(name, f"it has {latents.shape[1]} channels; the model's have {channels}.", mend)
-
-
-def is_flow(sampling) -> bool:
-    """Whether noise replaces the clip, ``(1 - sigma) * clip + sigma * noise``, rather than being added to it."""
-    return prediction_type(sampling) == "flow"
 
 
 def walk_levels(sampling, steps: int) -> tuple[torch.Tensor, float]:
@@ -89,7 +74,7 @@ def invert_video(
     levels, start = walk_levels(sampling, steps)
     if start_noise >= float(levels[-1]):
         raise InputError("start_noise", f"{start_noise} is all the noise there is.", "Lower it.")
-    patcher = without_motion(model)
+    patcher = without_sources(model)
     progress = latent_preview.prepare_callback(patcher, steps)
     walk = _Walk(levels, flow, start, refinements, start_noise, progress)
     guider = comfy.samplers.CFGGuider(patcher)

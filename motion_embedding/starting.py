@@ -7,7 +7,7 @@ import torch
 
 from . import initial_noise
 from .errors import InputError
-from .inverting import is_flow
+from .prediction import is_flow
 
 
 def check_noise_fit(inverted: torch.Tensor, latents: torch.Tensor, name: str) -> None:

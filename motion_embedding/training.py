@@ -24,10 +24,11 @@ from .debias import Debias
 from .embedding import MotionEmbedding
 from .errors import InputError
 from .frozen import frozen, out_of_inference
-from .injection import KEY, check_fit, check_range, family_of, fit_message, with_source
+from .injection import KEY, call_without_sources, check_fit, check_range, family_of, fit_message, with_source
 from .node_text import tell
 from .noise_levels import spread
 from .plots import loss_curve
+from .prediction import prediction_type
 from .presets import Recipe
 from .spatial_lora import SpatialLora
 from .trainable import TrainableMotion
@@ -40,15 +41,6 @@ _ACTIVATIONS_PER_INFERENCE = 6
 class Trained:
     embedding: MotionEmbedding
     losses: list[float]
-
-
-def prediction_type(model_sampling) -> str:
-    """The model's prediction space, read off the host's class: ``epsilon``, ``v``, ``sample`` or ``flow``."""
-    names = {c.__name__ for c in type(model_sampling).__mro__}
-    for name, prediction in (("X0", "sample"), ("V_PREDICTION", "v"), ("CONST", "flow"), ("EPS", "epsilon")):
-        if name in names:
-            return prediction
-    raise InputError("model", "its prediction type is not known to this pack.", "Use an epsilon, v, x0 or flow model.")
 
 
 def train_motion(
@@ -176,7 +168,7 @@ class _TrainingLoop(comfy.samplers.Sampler):
         bar = comfy.utils.ProgressBar(recipe.steps)
         model_wrap.model_patcher.unpin_all_weights()  # the host pins by address, and tensors are about to be replaced
         with frozen(model_wrap.inner_model):
-            run, run_still = partial(model_wrap, **extra_args), partial(model_wrap, **_without_motion(extra_args))
+            run, run_still = partial(model_wrap, **extra_args), partial(model_wrap, **call_without_sources(extra_args))
             with torch.no_grad():
                 self._run(run, sampling, _Noised.at(0.5, sampling, clip, torch.zeros_like(clip)))
             parameters = self.trainable.allocate(clip.device, self.initial)
@@ -229,10 +221,3 @@ def _descend(loss: torch.Tensor, optimiser: torch.optim.Optimizer, scaler: torch
     optimiser.zero_grad()
     scaler.scale(loss).backward()
     scaler.step(optimiser)
-
-
-def _without_motion(extra_args: dict) -> dict:
-    """The same call of the model with no motion on it, neither the one in training nor those wired before it."""
-    options = extra_args["model_options"]
-    plain = {k: v for k, v in options["transformer_options"].items() if k != KEY}
-    return {**extra_args, "model_options": {**options, "transformer_options": plain}}
