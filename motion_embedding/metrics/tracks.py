@@ -5,10 +5,14 @@ A set of tracks is a float array ``[N, F, 2]`` of (x, y) in pixels; a single pat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import cv2
 import numpy as np
+
+Tracker = Callable[[np.ndarray], np.ndarray]
+"""uint8 frames ``[F, H, W, 3]`` to tracks ``[N, F, 2]``, NaN where a point is not followed."""
 
 _WORKING_SIDE = 256
 _WINDOW = (21, 21)
