@@ -14,26 +14,30 @@ from .atomic import replacing
 
 _BT709 = 1
 _LIMITED_RANGE = 1
+_GOOD = {"crf": "14", "preset": "medium"}
+# One thread: the file depends on their number.
+_LOSSLESS = {"qp": "0", "preset": "medium", "threads": "1"}
 
 
-def write_video(path: str | Path, frames: torch.Tensor, fps: float) -> None:
+def write_video(path: str | Path, frames: torch.Tensor, fps: float, *, lossless: bool = False) -> None:
     """Write ``frames`` ``[F, H, W, 3]`` in 0..1 as H.264, yuv420p, mp4; the file appears only when complete.
 
-    Odd sizes get their last row or column repeated once, which the pixel format needs. Missing folders are made.
-    Raises ``ValueError`` for another shape or a rate that is not positive, ``OSError`` where it cannot write.
+    ``lossless`` keeps every sample of the yuv420p pictures; equal frames then give equal files. Odd sizes get their
+    last row or column repeated once, which the pixel format needs. Missing folders are made. Raises ``ValueError``
+    for another shape or a rate that is not positive, ``OSError`` where it cannot write.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
         raise ValueError(f"frames must be [F, H, W, 3] with F >= 1, not {list(frames.shape)}")
     if not fps > 0:
         raise ValueError(f"fps must be positive, not {fps}")
     with replacing(path) as unfinished:
-        _encode(str(unfinished), frames, Fraction(fps).limit_denominator(1001))
+        _encode(str(unfinished), frames, Fraction(fps).limit_denominator(1001), _LOSSLESS if lossless else _GOOD)
 
 
-def _encode(path: str, frames: torch.Tensor, rate: Fraction) -> None:
+def _encode(path: str, frames: torch.Tensor, rate: Fraction, quality: dict[str, str]) -> None:
     height, width = frames.shape[1] + frames.shape[1] % 2, frames.shape[2] + frames.shape[2] % 2
     with av.open(path, mode="w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "14", "preset": "medium"})
+        stream = container.add_stream("libx264", rate=rate, options=quality)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         # Untagged small videos are shown with the wrong matrix by players that assume high definition.
         context = stream.codec_context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,62 +14,91 @@ import yaml
 from ..errors import InputError
 
 _REQUIRED: Any = object()
-_KINDS = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that takes no key twice, where YAML's own would quietly keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, list | dict):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key_node.start_mark)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is here twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+_KINDS = {dict: "a mapping", list: "a list", type(None): "nothing"}
 
 
 def read_document(path: Path) -> Any:
     """The content of a YAML or JSON file. Raises :class:`InputError` that names the line of what is broken."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError("manifest", f"there is no file {path}.", "Give the path of a YAML or JSON file.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("manifest", f"{path} cannot be read: {error}.", "Save it as UTF-8 text.") from error
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _json(content) if path.suffix.lower() == ".json" else _yaml(content)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        mend = "Mend that line; mind commas and quotes."
+        raise InputError("manifest", f"{path.name}, {where}.", mend) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        mend = "Mend that line; mind colons, quotes and indentation."
+        raise InputError("manifest", f"{path.name}, {where}{error.problem}.", mend) from error
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file"
-        problem = getattr(error, "problem", None) or "it is not YAML"
-        raise InputError(
-            "manifest", f"{path.name}, {where}: {problem}.", "Mend that line; mind colons, quotes and indentation."
-        ) from error
+        raise InputError("manifest", f"{path.name} is not YAML: {error}.", "Save it as UTF-8 text.") from error
+
+
+def _json(content: str) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        for index, (key, _) in enumerate(pairs):
+            if any(key == earlier for earlier, _ in pairs[:index]):
+                raise InputError(key, "this key is here twice.", "Remove one of them.")
+        return dict(pairs)
+
+    return json.loads(content, object_pairs_hook=unique)
+
+
+def _yaml(content: str) -> Any:
+    loader = yaml.SafeLoader(content)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _forbid_repeated_keys(root, set())
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _forbid_repeated_keys(node: yaml.Node, visited: set[int]) -> None:
+    """YAML's own reader would quietly keep the last of two equal keys."""
+    if id(node) in visited or isinstance(node, yaml.ScalarNode):
+        return
+    visited.add(id(node))
+    keys: set[str] = set()
+    for child in node.value:
+        parts = child if isinstance(node, yaml.MappingNode) else (child,)
+        if isinstance(node, yaml.MappingNode) and isinstance(parts[0], yaml.ScalarNode):
+            if parts[0].value in keys:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{parts[0].value!r} is here for the second time", problem_mark=parts[0].start_mark
+                )
+            keys.add(parts[0].value)
+        for part in parts:
+            _forbid_repeated_keys(part, visited)
 
 
 class Section:
-    """A mapping of the file, at ``path`` (dotted). Every mistake in it is an :class:`InputError` under that path."""
+    """A mapping of the file, at ``path`` (dotted). Every mistake in it is an :class:`InputError` under that path.
+
+    With ``known``, no other keys are taken.
+    """
 
     def __init__(self, path: str, values: Any, known: Iterable[str] | None = None) -> None:
         self.path = path
         if not isinstance(values, Mapping):
-            label = path or "manifest"
-            raise InputError(label, f"it is {kind(values)}, not a mapping.", "Write it as lines of `key: value`.")
+            raise InputError(
+                path or "manifest", f"it is {kind(values)}, not a mapping.", "Write it as lines of `key: value`."
+            )
         self.values = values
+        choices = None if known is None else list(known)
         for key in values:
             if not isinstance(key, str):
-                raise InputError(self.at(key), f"the key is {kind(key)}, not text.", f'Put it in quotes: "{key}".')
-        if known is not None:
-            self._check(list(known))
-
-    def _check(self, known: list[str]) -> None:
-        for key in self.values:
-            if key not in known:
-                raise InputError(self.at(key), "this is not known here.", suggestion(key, known))
+                raise InputError(self.at(key), f"the key is {kind(key)}, not text.", "Put it in quotes.")
+            if choices is not None and key not in choices:
+                raise InputError(self.at(key), "this is not known here.", suggestion(key, choices))
 
     def at(self, key: object) -> str:
         """The dotted path of a key."""
@@ -78,6 +108,7 @@ class Section:
         return key in self.values
 
     def raw(self, key: str, default: Any = _REQUIRED) -> Any:
+        """The value as it is; ``default`` where there is none."""
         if key in self.values:
             return self.values[key]
         if default is _REQUIRED:
@@ -86,9 +117,14 @@ class Section:
 
     def text(self, key: str, default: Any = _REQUIRED) -> str:
         """Text that is not blank."""
-        return default if key not in self and default is not _REQUIRED else text(self.at(key), self.raw(key))
+        return text(self.at(key), self.raw(key, default))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """One text, or a list of different ones."""
+        return texts(self.at(key), self.raw(key))
 
     def number(self, key: str, default: Any = _REQUIRED, whole: bool = False) -> float:
+        """A finite number; an ``int`` where ``whole``."""
         value = self.raw(key, default)
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
             wanted = "a whole number" if whole else "a number"
@@ -96,16 +132,14 @@ class Section:
         return value if whole else float(value)
 
     def section(self, key: str, known: Iterable[str] | None = None, default: Any = _REQUIRED) -> Section:
+        """A mapping inside this one."""
         return Section(self.at(key), self.raw(key, default), known)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        return texts(self.at(key), self.raw(key))
 
 
 def text(path: str, value: Any) -> str:
     """``value`` as text that is not blank."""
     if not isinstance(value, str):
-        raise InputError(path, f"it is {kind(value)}, not text.", "Write text; put numbers and yes/no in quotes.")
+        raise InputError(path, f"it is {kind(value)}, not text.", "Write text; quotes make text of anything.")
     if not value.strip():
         raise InputError(path, "it is empty.", "Write some text, or leave the key away.")
     return value
@@ -116,9 +150,7 @@ def texts(path: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         return (text(path, value),)
     if not isinstance(value, list):
-        raise InputError(
-            path, f"it is {kind(value)}, not a list of texts.", "Write one text per line, each after `- `."
-        )
+        raise InputError(path, f"it is {kind(value)}, not a list of texts.", "Write a line `- text` for each.")
     if not value:
         raise InputError(path, "the list is empty.", "Give at least one entry, or leave the key away.")
     found = tuple(text(f"{path}[{index}]", each) for index, each in enumerate(value))
@@ -130,10 +162,7 @@ def texts(path: str, value: Any) -> tuple[str, ...]:
 
 def kind(value: Any) -> str:
     """What a value is, in words."""
-    name = _KINDS.get(type(value))
-    return (
-        name if name and not isinstance(value, str | bool) else f"{value!r}" if name is None else f"{name} ({value!r})"
-    )
+    return _KINDS.get(type(value)) or (json.dumps(value) if isinstance(value, bool | str) else repr(value))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -141,3 +170,24 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     choices = sorted(known)
     near = difflib.get_close_matches(word, choices, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"Choose from {', '.join(choices)}."
+
+
+def located(name: str, folder: Path) -> Path:
+    """A path that the file names: relative to its ``folder``, ``~`` expanded."""
+    return folder / Path(name).expanduser()
+
+
+def existing_file(path: str, name: str, folder: Path) -> Path:
+    """A file that must be there."""
+    found = located(name, folder)
+    if not found.is_file():
+        raise InputError(path, f"there is no file {found}.", "Put it there, or change the path in the manifest.")
+    return found
+
+
+def existing_folder(path: str, name: str, folder: Path) -> Path:
+    """A folder that must be there."""
+    found = located(name, folder)
+    if not found.is_dir():
+        raise InputError(path, f"there is no folder {found}.", "Put it there, or change the path in the manifest.")
+    return found

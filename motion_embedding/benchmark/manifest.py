@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,12 +12,13 @@ from typing import Any
 from ..errors import InputError
 from ..video import VideoRequest
 from .clips import READERS
-from .document import Section, kind, read_document, suggestion, texts
+from .document import Section, existing_file, existing_folder, kind, located, read_document, suggestion, texts
 from .items import Clip, Item, Method
+from .methods import read_methods
 
 _KEYS = ("name", "clips", "format", "looks", "prompts", "groups", "seeds", "methods", "metrics")
 _LARGEST_SEED = 2**64 - 1
-_FIELDS = ("{clip}", "{prompt}", "{index}", "{seed}")
+_FIELD = re.compile(r"\{(clip|prompt|index|seed)\}")
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,9 @@ class Manifest:
 
     def made_elsewhere(self, item: Item) -> Path:
         """Where the video of an item of a method with ``videos`` should be."""
-        values = (item.clip.name, item.prompt.replace("/", "_"), str(item.index), str(item.seed))
-        name = item.method.videos
-        for mark, value in zip(_FIELDS, values, strict=True):
-            name = name.replace(mark, value)
-        return _located(name, self.path.parent)
+        values = {"clip": item.clip.name, "prompt": item.prompt, "index": str(item.index), "seed": str(item.seed)}
+        name = _FIELD.sub(lambda field: values[field[1]].replace("/", "_"), item.method.videos)
+        return located(name, self.path.parent)
 
 
 def load_manifest(path: str | Path) -> Manifest:
@@ -73,7 +72,7 @@ def load_manifest(path: str | Path) -> Manifest:
     path = Path(path).expanduser().absolute()
     document = Section("", read_document(path), _KEYS)
     name = document.text("name")
-    methods = tuple(_methods(document.section("methods"), path.parent))
+    methods = tuple(read_methods(document.section("methods"), path.parent))
     seeds = _seeds(document)
     form = _format(document)
     clips = _clips(document, path.parent)
@@ -82,21 +81,6 @@ def load_manifest(path: str | Path) -> Manifest:
     _check_seeds(manifest)
     _check_made_elsewhere(manifest)
     return manifest
-
-
-def _located(name: str, folder: Path) -> Path:
-    """A path of the manifest: relative to its folder, ``~`` expanded."""
-    return folder / Path(name).expanduser()
-
-
-def _existing(path: str, name: str, folder: Path, folder_wanted: bool | None = None) -> Path:
-    """A file or folder that must be there; ``folder_wanted`` None takes both."""
-    found = _located(name, folder)
-    wanted = {True: "folder", False: "file", None: "file or folder"}[folder_wanted]
-    there = {True: found.is_dir(), False: found.is_file(), None: found.exists()}[folder_wanted]
-    if not there:
-        raise InputError(path, f"there is no {wanted} {found}.", "Put it there, or change the path in the manifest.")
-    return found
 
 
 def _format(document: Section) -> VideoRequest:
@@ -130,13 +114,28 @@ def _clips(document: Section, folder: Path) -> tuple[Clip, ...]:
     reader = section.text("reader")
     if reader not in READERS:
         raise InputError("clips.reader", f"{reader!r} is unknown.", suggestion(reader, READERS))
-    clips = READERS[reader](_existing("clips.path", section.text("path"), folder, True), section.values)
+    clips = _distinct(READERS[reader](located(section.text("path"), folder), section.values))
     clips = _included(clips, section)
     clips = _started(clips, section)
     clips = _with_texts(clips, document, "looks", "look")
-    if document.raw("groups", {}) != "complexity":
+    groups = document.raw("groups", {})
+    if isinstance(groups, str) and groups != "complexity":
+        mend = "Write `groups: complexity`, or map names of clips to groups."
+        raise InputError("groups", f"{groups!r} is unknown.", mend)
+    if groups != "complexity":
         clips = _with_texts(clips, document, "groups", "group")
     return tuple(_with_prompts(clips, document))
+
+
+def _distinct(clips: list[Clip]) -> list[Clip]:
+    """The same clips, if no two share a name."""
+    sources: dict[str, Path] = {}
+    for clip in clips:
+        if clip.name in sources:
+            cause = f"{sources[clip.name]} and {clip.source} are both called {clip.name!r}."
+            raise InputError("clips.path", cause, "Rename one of them.")
+        sources[clip.name] = clip.source
+    return clips
 
 
 def _included(clips: list[Clip], section: Section) -> list[Clip]:
@@ -175,67 +174,10 @@ def _with_prompts(clips: list[Clip], document: Section) -> Iterator[Clip]:
         yield replace(clip, prompts=prompts)
 
 
-def _methods(section: Section, folder: Path) -> Iterator[Method]:
-    if not section.values:
-        raise InputError("methods", "there is none.", "Describe at least one method.")
-    for name in section.values:
-        method = section.section(name, ("workflow", "inputs", "set", "output", "videos"))
-        if "videos" in method:
-            yield _videos_method(name, method)
-        else:
-            yield _workflow_method(name, method, folder)
-
-
-def _videos_method(name: str, section: Section) -> Method:
-    for key in section.values:
-        if key != "videos":
-            raise InputError(section.at(key), "a method with `videos` runs no workflow.", f"Remove {key} or videos.")
-    pattern = section.text("videos")
-    if "{clip}" not in pattern:
-        raise InputError(section.at("videos"), "every clip would have the same file.", "Put {clip} in the pattern.")
-    return Method(name, videos=pattern)
-
-
-def _workflow_method(name: str, section: Section, folder: Path) -> Method:
-    workflow = _workflow(section, folder)
-    inputs = section.section("inputs", ("clip", "prompt", "look", "seed"))
-    targets = {key: inputs.texts(key) for key in ("clip", "prompt")}
-    targets |= {key: inputs.texts(key) for key in ("look", "seed") if key in inputs}
-    values = dict(section.section("set", default={}).values)
-    used: dict[str, str] = {}
-    for place, names in [*((inputs.at(key), found) for key, found in targets.items()), (section.at("set"), values)]:
-        for target in names:
-            title, _, input_name = target.rpartition(".")
-            if not title or not input_name:
-                raise InputError(place, f"{target!r} names no input.", 'Write "Node title.input".')
-            if target in used:
-                raise InputError(place, f"{target!r} is also set by {used[target]}.", "Set it in one place.")
-            used[target] = place
-    return Method(name, workflow, targets, values, section.text("output"))
-
-
-def _workflow(section: Section, folder: Path) -> dict[str, Any]:
-    place = section.at("workflow")
-    file = _existing(place, section.text("workflow"), folder, False)
-    try:
-        workflow = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise InputError(place, f"{file} is not JSON: {error}.", "Save the workflow in ComfyUI again.") from error
-    nodes = workflow.get("nodes") if isinstance(workflow, dict) else None
-    is_api = (
-        isinstance(workflow, dict)
-        and workflow
-        and all(isinstance(node, dict) and "class_type" in node for node in workflow.values())
-    )
-    if not is_api and not (isinstance(nodes, list) and nodes):
-        raise InputError(place, f"{file} is no workflow of ComfyUI.", "Save it in ComfyUI: Workflow, Save or Export.")
-    return workflow
-
-
 def _metrics(document: Section, folder: Path) -> MetricSettings:
     section = document.section("metrics", ("clip", "appearance", "tracker"), {})
     found = {
-        key: _existing(section.at(key), section.text(key), folder, True)
+        key: existing_folder(section.at(key), section.text(key), folder)
         for key in ("clip", "appearance")
         if key in section
     }
@@ -246,7 +188,7 @@ def _metrics(document: Section, folder: Path) -> MetricSettings:
         mend = "Write lucas-kanade, or {cotracker: path/to/checkpoint.pth}."
         raise InputError("metrics.tracker", f"{tracker!r} is unknown or needs a file.", mend)
     cotracker = section.section("tracker", ("cotracker",))
-    file = _existing("metrics.tracker.cotracker", cotracker.text("cotracker"), folder, False)
+    file = existing_file("metrics.tracker.cotracker", cotracker.text("cotracker"), folder)
     return MetricSettings(**found, tracker="cotracker", tracker_file=file)
 
 
