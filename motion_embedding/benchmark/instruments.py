@@ -46,7 +46,7 @@ class Instruments:
 
     def gather(self, video: Path) -> Evidence:
         """The evidence of one video file. Raises :class:`InputError` for what is not a video."""
-        return gather(read_frames(video), self.tracker, self.encoder, self.appearance)
+        return gather(read_frames(video)[0], self.tracker, self.encoder, self.appearance)
 
     def text(self, prompt: str) -> np.ndarray | None:
         """The vector ``[D]`` of a prompt; None without an encoder that reads text."""
@@ -58,13 +58,18 @@ class Instruments:
             return None
 
 
-def read_frames(video: Path) -> np.ndarray:
-    """Every frame of a video file, uint8 ``[F, H, W, 3]``. Raises :class:`InputError` for what is not a video."""
-    with open_clip(video, video.name) as clip:
+def read_frames(video: Path) -> tuple[np.ndarray, float | None]:
+    """Every frame of a video file, uint8 ``[F, H, W, 3]``, and their rate where the file says it.
+
+    Raises:
+        InputError: the file is missing, is not a video, or has fewer than two frames.
+    """
+    with open_clip(video, "video") as clip:
         frames = [frame.picture.to_ndarray(format="rgb24") for frame in clip.frames()]
+        rate = clip.rate
     if len(frames) < 2:
-        raise InputError(video.name, f"it has {len(frames)} frame(s) that can be decoded.", "Make it again.")
-    return np.stack(frames)
+        raise InputError("video", f"{video.name} has {len(frames)} frame(s) that can be decoded.", "Make it again.")
+    return np.stack(frames), rate
 
 
 def settings_of(facts: Mapping[str, Any]) -> MetricSettings:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..atomic import replacing
 from ..errors import InputError
 
 SCORED, UNREADABLE, FAILED, UNSCORED = "scored", "unreadable", "failed", "not scored"
@@ -114,6 +115,12 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` so that nobody sees half of it. Raises :class:`OSError` where it cannot."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
 
 def _row(folder: Path, id: str) -> Row | None:

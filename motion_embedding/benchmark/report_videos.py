@@ -1,0 +1,94 @@
+"""The videos of the report: which items get one, and small copies of them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from .instruments import read_frames
+from .scored import UNREADABLE, Row
+
+_WIDEST = 256
+_BT709, _LIMITED_RANGE = 1, 1
+_USUAL_RATE = 8.0
+
+
+@dataclass(frozen=True)
+class SmallVideo:
+    """An H.264 mp4 as base64 text, and its size in pixels."""
+
+    base64: str
+    width: int
+    height: int
+
+
+def choose(rows: Sequence[Row], most: int) -> list[int]:
+    """Indices of the at most ``most`` rows that get a video: whole scenes, the best, the worst, and evenly between.
+
+    A scene is a clip, prompt and seed with every method's result. Scenes are ranked by their mean motion fidelity
+    (those without come last) and taken at even steps of the rank, first and last included.
+    """
+    scenes: dict[tuple[str, str, int], list[int]] = {}
+    for index, row in enumerate(rows):
+        if row.file is not None and row.status != UNREADABLE:
+            scenes.setdefault(row.scene, []).append(index)
+    if not scenes or most <= 0:
+        return []
+    # sorted() is stable: equal scenes stay in the benchmark's order.
+    ranked = sorted(scenes.values(), key=lambda members: -_fidelity([rows[index] for index in members]))
+    count = min(len(ranked), -(-most * len(ranked) // sum(map(len, ranked))))
+    steps = np.linspace(0, len(ranked) - 1, count).round().astype(int).tolist()
+    # The ends first, for where the last scene is cut by the limit.
+    order = [steps[0], *reversed(steps[1:])]
+    chosen = [index for step in order for index in ranked[step]]
+    return sorted(chosen[:most])
+
+
+def shrink(video: Path, widest: int = _WIDEST) -> SmallVideo:
+    """A copy for the page, at most ``widest`` pixels wide, every frame kept.
+
+    Raises:
+        InputError: the file is not a video.
+    """
+    frames, rate = read_frames(video)
+    height, width = frames.shape[1:3]
+    scale = min(1.0, widest / width)
+    # yuv420p halves colour: both sides must be even.
+    size = tuple(max(2, round(side * scale / 2) * 2) for side in (width, height))
+    if size != (width, height):
+        frames = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+    content = base64.b64encode(_encoded(frames, rate or _USUAL_RATE)).decode()
+    return SmallVideo(content, *size)
+
+
+def _fidelity(rows: Sequence[Row]) -> float:
+    known = [value for row in rows if (value := row.values.get("motion_fidelity")) is not None]
+    return sum(known) / len(known) if known else float("-inf")
+
+
+def _encoded(frames: np.ndarray, rate: float) -> bytes:
+    """Frames ``[F, H, W, 3]`` uint8 of even size as an mp4."""
+    file = io.BytesIO()
+    with av.open(file, mode="w", format="mp4") as container:
+        options = {"crf": "24", "preset": "slow"}
+        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001), options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        # One thread: the same bytes on every machine.
+        context.thread_count = 1
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED_RANGE
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace="ITU709")))
+        container.mux(stream.encode(None))
+    return file.getvalue()
