@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ class Item:
             "prompt": self.prompt,
             "look": self.clip.look,
             "seed": self.seed,
-            "format": asdict(self.format),
+            # As declared, so that a rate of 8 and one of 8.0 are the same.
+            "format": {each.name: type(each.default)(getattr(self.format, each.name)) for each in fields(self.format)},
             "reference": self.reference,
         }
         if self.method.workflow is None:
