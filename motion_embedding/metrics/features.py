@@ -1,6 +1,6 @@
 """What the features of an image and text encoder say about a result: text, steadiness, leaked appearance.
 
-All three are means of cosines, so features need not be normalised. The encoder is whoever calls's choice: CLIP
+All three are means of cosines, so features need not be normalised. The encoder is the caller's choice: CLIP
 for text similarity and temporal consistency, DINO or CLIP for appearance. Scores of different encoders must not
 be compared: every table states the encoder's ``name``.
 """

@@ -108,7 +108,7 @@ def relative(tracks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def fill_gaps(path: np.ndarray) -> np.ndarray:
-    """A path ``[F, 2]`` whose missing (NaN) frames are interpolated; the ends repeat the nearest known frame.
+    """A path ``[F, D]`` whose missing (NaN) frames are interpolated; the ends repeat the nearest known frame.
 
     Raises:
         ValueError: when no frame is known.
@@ -117,7 +117,7 @@ def fill_gaps(path: np.ndarray) -> np.ndarray:
     if not known.any():
         raise ValueError("the path has no known frame")
     instants = np.arange(len(path))
-    return np.stack([np.interp(instants, instants[known], path[known, axis]) for axis in (0, 1)], -1)
+    return np.stack([np.interp(instants, instants[known], path[known, axis]) for axis in range(path.shape[1])], -1)
 
 
 def _working_frames(frames: np.ndarray) -> tuple[list[np.ndarray], float]:

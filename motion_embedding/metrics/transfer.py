@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from .camera import Camera, camera_errors, camera_path
 from .features import Encoder, appearance_leakage, temporal_consistency, text_similarity
-from .fidelity import motion_fidelity
-from .tracks import Tracker, track_points
+from .fidelity import chance_fidelity, motion_fidelity
+from .tracks import Tracker, relative, track_points
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,21 @@ class Evidence:
     tracks: np.ndarray
     features: np.ndarray | None = None
     appearance: np.ndarray | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.frames.shape[2], self.frames.shape[1]
+
+    @cached_property
+    def relative_tracks(self) -> np.ndarray:
+        """The tracks in percent of the frame's diagonal."""
+        return relative(self.tracks, self.size)
+
+    @cached_property
+    def camera(self) -> Camera | None:
+        """The camera's path, None where it cannot be told."""
+        return camera_path(self.tracks, self.size)
 
 
 def gather(
@@ -59,22 +76,48 @@ def gather(
 def measure(
     reference: Evidence, result: Evidence, text: np.ndarray | None = None, unrelated: Sequence[Evidence] = ()
 ) -> dict[str, float | None]:
-    """All metrics of one result; None where it cannot be said."""
-    look = "features" if reference.appearance is None or result.appearance is None else "appearance"
-    others = [getattr(other, look) for other in unrelated if getattr(other, look) is not None]
-    features, shown = result.features, getattr(reference, look)
-    comparable = shown is not None and getattr(result, look) is not None and others
-    chance = [motion_fidelity(other.tracks, result.tracks) for other in unrelated]
+    """All metrics of one result.
+
+    Motion fidelity is computed on tracks in percent of the frame's diagonal, so that size does not matter; clips of
+    different length are compared from their beginnings to their ends.
+
+    Args:
+        reference, result: as :func:`gather` gives them, with the same tracker and encoders.
+        text: ``[D]``, the prompt's features by the encoder of ``features``.
+        unrelated: clips that have nothing to do with the result, best the other references of a benchmark. Chance and
+            leakage are computed against them; without any, chance is computed from surrogates of the reference
+            (:func:`.fidelity.chance_fidelity`) and leakage cannot be said.
+
+    Returns:
+        ``motion_fidelity``, ``motion_fidelity_chance``, ``motion_fidelity_ceiling`` (the reference against itself;
+        0 where it has no track); ``tracks_reference``, ``tracks_result`` (numbers of tracks);
+        ``camera_pan_error`` (% of the diagonal per step), ``camera_zoom_error`` (% per step), ``camera_roll_error``
+        (degrees per step); ``text_similarity``, ``temporal_consistency``, ``appearance_leakage``. None where it
+        cannot be said: no encoder, no text, no unrelated clip, or a camera that cannot be told.
+    """
+    tracks = reference.relative_tracks, result.relative_tracks
+    others = [other.relative_tracks for other in unrelated]
+    cameras = reference.camera, result.camera
+    errors = camera_errors(*cameras) if all(cameras) else None
+    features = result.features
     return {
-        "motion_fidelity": motion_fidelity(reference.tracks, result.tracks),
-        "motion_fidelity_chance": float(np.mean(chance)) if chance else None,
-        "motion_fidelity_ceiling": motion_fidelity(reference.tracks, reference.tracks),
-        "tracks_reference": len(reference.tracks),
-        "tracks_result": len(result.tracks),
-        "camera_pan_error": None,
-        "camera_zoom_error": None,
-        "camera_roll_error": None,
+        "motion_fidelity": motion_fidelity(*tracks),
+        "motion_fidelity_chance": chance_fidelity(*tracks, others),
+        "motion_fidelity_ceiling": motion_fidelity(tracks[0], tracks[0]),
+        "tracks_reference": len(tracks[0]),
+        "tracks_result": len(tracks[1]),
+        "camera_pan_error": errors and errors.pan,
+        "camera_zoom_error": errors and errors.zoom,
+        "camera_roll_error": errors and errors.roll,
         "text_similarity": None if features is None or text is None else text_similarity(features, text),
         "temporal_consistency": None if features is None else temporal_consistency(features),
-        "appearance_leakage": appearance_leakage(getattr(result, look), shown, others) if comparable else None,
+        "appearance_leakage": _leakage(reference, result, unrelated),
     }
+
+
+def _leakage(reference: Evidence, result: Evidence, unrelated: Sequence[Evidence]) -> float | None:
+    """Appearance leakage by the encoder for appearance where there is one, else by the other."""
+    for seen in (lambda clip: clip.appearance, lambda clip: clip.features):
+        if all(seen(clip) is not None for clip in (reference, result, *unrelated)) and unrelated:
+            return appearance_leakage(seen(result), seen(reference), [seen(other) for other in unrelated])
+    return None
