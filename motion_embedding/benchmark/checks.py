@@ -1,0 +1,38 @@
+"""What has to be there before a run begins, all said at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from .work import HostOptions
+
+LEAST_ROOM = 16 * 2**20
+"""Bytes below which a run does not begin."""
+
+
+def problems_of_folder(folder: Path) -> Iterator[str]:
+    """Why results cannot be written to ``folder``, which need not exist yet."""
+    if folder.exists() and not folder.is_dir():
+        yield f"--out: {folder} is a file; name a folder."
+        return
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        yield f"--out: {there} cannot be written; choose another folder."
+    elif (free := shutil.disk_usage(there).free) < LEAST_ROOM:
+        yield f"--out: only {free / 2**20:.1f} MiB are free in {there}; make room."
+
+
+def problems_of_host(options: HostOptions | None) -> Iterator[str]:
+    """Why no ComfyUI can be started on this machine; ``options`` None: none was found."""
+    if options is None:
+        yield "--comfyui: no ComfyUI was found; name the folder that has its main.py, or set COMFYUI_PATH."
+        return
+    if not (options.comfyui / "main.py").is_file():
+        yield f"--comfyui: there is no main.py in {options.comfyui}; name ComfyUI's own folder."
+    if options.base is not None and not options.base.is_dir():
+        yield f"--base: there is no folder {options.base}; name the one that holds models and custom_nodes."
+    if options.python and shutil.which(options.python) is None:
+        yield f"--python: {options.python} is no program; name the interpreter that has ComfyUI's requirements."

@@ -1,0 +1,194 @@
+"""The command line: run, score, report. Exit codes: 0 all is well, 1 items failed or the run stopped, 2 usage."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import InputError
+from .checks import problems_of_folder, problems_of_host
+from .failure import BenchmarkError
+from .items import slug
+from .local import LocalPool
+from .manifest import Manifest, load_manifest
+from .prepared import prepare_references
+from .run import Selection, describe, generate, make_plan
+from .store import Results
+from .terminal import Ticker, print_summary, shown, tick
+from .work import HostOptions, Pool
+
+_SHIPPED_HOST = Path(__file__).resolve().parents[2] / ".host" / "ComfyUI"
+_FAILED, _USAGE = 1, 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line says; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        return options.command(options)
+    except InputError as error:
+        return _complain(str(error), _USAGE)
+    except BenchmarkError as error:
+        return _complain(str(error), _FAILED)
+    except KeyboardInterrupt:
+        return _complain("Stopped. The same command goes on where it was.", _FAILED)
+
+
+def _run(options: argparse.Namespace) -> int:
+    manifest = load_manifest(options.manifest)
+    folder = (options.out or Path("results") / slug(manifest.name)).absolute()
+    selection = Selection(tuple(options.only), options.limit)
+    host = _host(options)
+    if options.dry_run:
+        return _list_items(manifest, folder, selection)
+    problems = list(problems_of_folder(folder))
+    if not options.ray and any(not method.videos for method in manifest.methods):
+        problems += problems_of_host(host)
+    if problems:
+        return _complain("\n".join(problems), _USAGE)
+    with Results(folder) as results:
+        plan = make_plan(manifest, prepare_references(manifest, results), results, selection)
+        describe(manifest, plan, results)
+        ticker = Ticker()
+        print(f"{manifest.name}: {len(plan.items)} items, {len(plan.missing)} to make, in {shown(folder)}")
+        summary = generate(manifest, plan, results, lambda: _pool(options, host), options.retries, ticker)
+        ticker.end()
+        print_summary(plan, summary)
+        if not options.generate_only:
+            _score(folder)
+            _report(folder)
+    return _FAILED if summary.failures else 0
+
+
+def _list_items(manifest: Manifest, folder: Path, selection: Selection) -> int:
+    with tempfile.TemporaryDirectory() as scratch, Results(Path(scratch)) as nowhere:
+        plan = make_plan(manifest, list(prepare_references(manifest, nowhere)), Results(folder), selection)
+    for id in plan.items:
+        print(f"{'missing ' if id in plan.missing else '        '} {id}")
+    for name, reference in plan.references.items():
+        if reference.error:
+            print(f"cannot be prepared: {name}: {reference.error}")
+    print(f"{len(plan.items)} items, {len(plan.missing)} to make, in {shown(folder)}")
+    return 0
+
+
+def _score_command(options: argparse.Namespace) -> int:
+    with Results(_existing(options.folder)):
+        _score(options.folder, options)
+    return 0
+
+
+def _report_command(options: argparse.Namespace) -> int:
+    with Results(_existing(options.folder)):
+        _report(options.folder)
+    return 0
+
+
+def _score(folder: Path, options: argparse.Namespace | None = None) -> None:
+    # Here and not above: encoders and trackers take seconds to import.
+    from .instruments import settings_of
+    from .scored import read_benchmark
+    from .scoring import score_folder
+
+    settings = settings_of(read_benchmark(folder).facts)
+    if options is not None:
+        given = {key: path for key in ("clip", "appearance") if (path := getattr(options, key))}
+        settings = replace(settings, **given)
+        if options.cotracker:
+            settings = replace(settings, tracker="cotracker", tracker_file=options.cotracker)
+    score_folder(folder, settings, lambda done, total: tick(f"scored {done}/{total}", last=done == total))
+
+
+def _report(folder: Path) -> None:
+    from .report import write_report
+
+    print(f"Report: {shown(write_report(folder))}")
+
+
+def _host(options: argparse.Namespace) -> HostOptions | None:
+    """The ComfyUI to start; None where none is named or found."""
+    named = options.comfyui or os.environ.get("COMFYUI_PATH") or (_SHIPPED_HOST if _SHIPPED_HOST.is_dir() else None)
+    if named is None:
+        return None
+    base = options.base.absolute() if options.base else None
+    python = options.python or os.environ.get("COMFYUI_PYTHON", "")
+    return HostOptions(Path(named).expanduser().absolute(), base, python, timeout=options.timeout)
+
+
+def _pool(options: argparse.Namespace, host: HostOptions) -> Pool:
+    if options.ray:
+        from .ray_pool import RayPool
+
+        return RayPool(options.ray, host, options.workers)
+    if options.devices:
+        workers = {f"device-{n}": replace(host, arguments=("--cuda-device", n)) for n in options.devices}
+        return LocalPool(workers)
+    return LocalPool({f"worker-{number}": host for number in range(1, (options.workers or 1) + 1)})
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InputError("folder", f"there is no folder {folder}.", "Name a folder that `run` wrote.")
+    return folder
+
+
+def _complain(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="motion_embedding.benchmark", description="Measure motion transfer.")
+    commands = parser.add_subparsers(required=True, metavar="run|score|report")
+    _add_run(commands.add_parser("run", help="make what is missing, score it, write the report"))
+    score = commands.add_parser("score", help="score the finished items of a results folder")
+    score.add_argument("folder", type=Path)
+    score.add_argument("--clip", type=Path, help="a transformers folder with a CLIP, instead of the manifest's")
+    score.add_argument("--appearance", type=Path, help="a transformers folder with an image encoder (DINO)")
+    score.add_argument("--cotracker", type=Path, help="a CoTracker checkpoint to track with")
+    score.set_defaults(command=_score_command)
+    report = commands.add_parser("report", help="write report.html of a results folder from its scores")
+    report.add_argument("folder", type=Path)
+    report.set_defaults(command=_report_command)
+    return parser
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.set_defaults(command=_run)
+    run.add_argument("manifest", type=Path)
+    run.add_argument("--out", type=Path, help="results folder (results/<name of the manifest>)")
+    run.add_argument("--only", action="append", default=[], metavar="GLOB", help="clip, method or clip/method; repeat")
+    run.add_argument("--limit", type=_count, default=0, help="make at most so many items")
+    run.add_argument("--retries", type=_count, default=2, help="further attempts when a worker dies (2)")
+    run.add_argument("--timeout", type=float, default=3600.0, help="the longest one item may take, in seconds (3600)")
+    run.add_argument("--generate-only", action="store_true", help="neither score nor report")
+    run.add_argument("--dry-run", action="store_true", help="list the items and what is missing; start nothing")
+    host = run.add_argument_group("ComfyUI")
+    host.add_argument("--comfyui", type=Path, help="ComfyUI's own folder ($COMFYUI_PATH)")
+    host.add_argument("--base", type=Path, help="the folder with models and custom_nodes, if it is another")
+    host.add_argument("--python", default="", help="the interpreter with ComfyUI's requirements ($COMFYUI_PYTHON)")
+    where = run.add_argument_group("workers, each with a ComfyUI of its own")
+    where.add_argument("--devices", type=_devices, default=(), help="a worker for each of these GPUs: 0,1")
+    where.add_argument("--workers", type=_count, default=0, help="so many on this machine's one device (1), or on Ray")
+    where.add_argument("--ray", metavar="ADDRESS", default="", help="workers on the machines of a Ray cluster")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return number
+
+
+def _devices(text: str) -> tuple[str, ...]:
+    numbers = tuple(part.strip() for part in text.split(","))
+    if not all(part.isdecimal() for part in numbers) or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of different numbers such as 0,1")
+    return numbers

@@ -1,0 +1,61 @@
+"""What a run says on the terminal while it goes and when it has ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from .run import Plan, Progress, Summary
+
+_SHOWN_FAILURES = 20
+
+
+class Ticker:
+    """A line per item that has ended: how many, how long they take, how long the rest will."""
+
+    def __init__(self) -> None:
+        self._begin, self._shown = time.monotonic(), False
+
+    def __call__(self, progress: Progress) -> None:
+        elapsed = time.monotonic() - self._begin
+        left = elapsed / progress.done * (progress.total - progress.done)
+        failed = f", {progress.failed} failed" if progress.failed else ""
+        last = f"{progress.last.id}: {progress.last.error.splitlines()[0] if progress.last.error else 'made'}"
+        tick(
+            f"{progress.done}/{progress.total}{failed}, {progress.last.seconds:.1f} s, {_span(left)} left, {last}",
+            last=False,
+        )
+        self._shown = True
+
+    def end(self) -> None:
+        if self._shown and sys.stdout.isatty():
+            print()
+
+
+def tick(line: str, last: bool) -> None:
+    """One line that is written over on a terminal; lines elsewhere."""
+    if sys.stdout.isatty():
+        print(f"\r\x1b[K{line}", end="\n" if last else "", flush=True)
+    else:
+        print(line, flush=True)
+
+
+def print_summary(plan: Plan, summary: Summary) -> None:
+    print(
+        f"{summary.made} made, {len(summary.failures)} failed, {len(plan.items) - len(plan.missing)} left as they were"
+    )
+    for id, error in list(summary.failures.items())[:_SHOWN_FAILURES]:
+        print(f"  {id}: {error}")
+    if (more := len(summary.failures) - _SHOWN_FAILURES) > 0:
+        print(f"  ... and {more} more, in failed/")
+
+
+def _span(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be said here."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
