@@ -18,6 +18,9 @@ from ..video_source import TimedFrame
 from .clips import PICTURES, in_order
 from .items import Clip
 
+_INSIDE = 0.2
+"""Brightness from which a pixel of a scaled mask is inside; the first colour of DAVIS is half bright."""
+
 
 def prepare_reference(clip: Clip, form: VideoRequest, target: Path) -> None:
     """Write the part of ``clip`` that ``form`` asks for to ``target``, an mp4; ``form.start`` counts from the clip's.
@@ -48,6 +51,28 @@ def reference_digest(path: Path) -> str:
         for frame in container.decode(stream):
             digest.update(np.ascontiguousarray(frame.to_ndarray(format="yuv420p")).tobytes())
     return digest.hexdigest()
+
+
+def object_path(clip: Clip, form: VideoRequest) -> np.ndarray | None:
+    """Where the object of ``clip`` is in its prepared reference, from its masks.
+
+    Returns:
+        ``[F, 2]``: (x, y) in pixels of the mean place of what is not black, NaN where there is nothing; None where
+        the clip has no masks, or not one for each frame.
+    """
+    if clip.masks is None or not clip.fps:
+        return None
+    try:
+        source = PictureFolder(clip.masks, clip.fps, f"clips.{clip.name}")
+        masks = decode_frames(source, replace(form, start=form.start + clip.start)).frames.numpy()
+    except InputError:
+        return None
+    inside = masks.max(-1) > _INSIDE
+    path = np.full((len(masks), 2), np.nan)
+    for index, mask in enumerate(inside):
+        if mask.any():
+            path[index] = np.argwhere(mask).mean(0)[::-1]
+    return path if len(path) == form.frames else None
 
 
 class PictureFolder(FrameSource):

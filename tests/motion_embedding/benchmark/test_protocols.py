@@ -16,12 +16,41 @@ from motion_embedding.benchmark.items import Method
 from motion_embedding.benchmark.manifest import Manifest, load_manifest
 
 PROTOCOLS = ROOT / "benchmarks" / "protocols"
-DAVIS_VALIDATION = """bike-packing blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog
-dogs-jump drift-chicane drift-straight goat gold-fish horsejump-high india judo kite-surf lab-coat libby loading
-mbike-trick motocross-jump paragliding-launch parkour pigs scooter-black shooting soapbox""".split()
+DAVIS_VALIDATION = [
+    "bike-packing",
+    "blackswan",
+    "bmx-trees",
+    "breakdance",
+    "camel",
+    "car-roundabout",
+    "car-shadow",
+    "cows",
+    "dance-twirl",
+    "dog",
+    "dogs-jump",
+    "drift-chicane",
+    "drift-straight",
+    "goat",
+    "gold-fish",
+    "horsejump-high",
+    "india",
+    "judo",
+    "kite-surf",
+    "lab-coat",
+    "libby",
+    "loading",
+    "mbike-trick",
+    "motocross-jump",
+    "paragliding-launch",
+    "parkour",
+    "pigs",
+    "scooter-black",
+    "shooting",
+    "soapbox",
+]
 SIZES = {
     "tiny": (6, 108),
-    "tiny_quick": (2, 4),
+    "tiny_quick": (2, 8),
     "paper": (22, 22 * 3 * 3),
     "davis": (30, 30 * 3 * 3),
     "mtbench": (3, 3 * 2 * 3),
