@@ -9,7 +9,8 @@ from typing import Any
 from .server import Server, ServerError
 
 # Waits for the end of its input, which comes when this process is gone, however it went; then clears up.
-_GUARD = 'read -r _; kill -KILL -- "-$1"; rm -rf -- "$2"'
+# dash does not understand `kill -KILL --`.
+_GUARD = 'read -r _; kill -s KILL -- "-$1"; rm -rf -- "$2"'
 
 
 class HostServer(Server):
