@@ -251,10 +251,11 @@
     return [[`${index} ${better}`, `${column.label}, best first`], [`${index} ${-better}`, `${column.label}, worst first`]];
   }));
   let typing;
-  Object.values(controls).forEach((control) => control.addEventListener("input", () => {
+  controls.find.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(refresh, control === controls.find ? 150 : 0);
-  }));
+    typing = setTimeout(refresh, 150);
+  });
+  for (const select of [controls.method, controls.clip, controls.group, controls.sort]) select.addEventListener("change", refresh);
   byId("tracks").addEventListener("change", (event) => {
     if (event.target.checked) redraw();
     else for (const group of groups.values()) group.players.forEach((player) => player.clear());
