@@ -140,3 +140,23 @@ def test_folders_that_make_no_clip_are_refused(pictures: Path, tmp_path: Path) -
     (tmp_path / "broken" / "0.png").write_bytes(b"\x89PNG not really")
     with pytest.raises(InputError, match=r"0\.png cannot be read"):
         prepared(Clip("c", tmp_path / "broken", fps=8), VideoRequest(), tmp_path)
+
+
+@pytest.mark.host
+def test_comfyui_loads_it_as_we_do(comfy: Path, tmp_path: Path) -> None:
+    """Through what its Load Video node hands on, in colour."""
+    from comfy_api.latest._input_impl import VideoFromFile
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, colour in enumerate([(220, 30, 30), (30, 200, 60), (40, 60, 230), (240, 220, 40)]):
+        Image.new("RGB", (64, 32), colour).save(folder / f"{index}.png")
+    path = prepared(Clip("c", folder, fps=8), VideoRequest(frames=4), tmp_path)
+    loaded = VideoFromFile(str(path)).get_components()
+    assert loaded.frame_rate == 8
+    ours = decode_frames(path, VideoRequest(frames=4)).frames
+    assert loaded.images.shape == ours.shape == (4, 32, 64, 3)
+    assert (
+        ours[:, 0, 0] * 255 - torch.tensor([[220, 30, 30], [30, 200, 60], [40, 60, 230], [240, 220, 40]])
+    ).abs().max() <= 3
+    assert (loaded.images - ours).abs().max() * 255 <= 3
