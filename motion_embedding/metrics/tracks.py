@@ -24,6 +24,8 @@ _LEVELS = 4
 _QUALITY = 0.01
 _APART = 7
 _BLOCK = 7
+_GAINS = (2 / 3, 3 / 2)
+_DARKNESS = 4
 
 
 def track_points(frames: np.ndarray, points: int = 64, tolerance: float = 0.7) -> np.ndarray:
@@ -129,7 +131,17 @@ def _working_frames(frames: np.ndarray) -> tuple[list[np.ndarray], float]:
         how = cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA
         size = [round(side * zoom) for side in frames.shape[2:0:-1]]
         grey = [cv2.resize(g, size, interpolation=how) for g in grey]
-    return grey, zoom
+    return _evenly_lit(grey), zoom
+
+
+def _evenly_lit(grey: list[np.ndarray]) -> list[np.ndarray]:
+    """The frames as bright as the middle one, since Lucas-Kanade takes a change of light for motion.
+
+    The gain is the median ratio of pixels, which an object or a pan does not sway as it does the ratio of means.
+    """
+    middle = grey[len(grey) // 2][::4, ::4].astype(np.float32) + _DARKNESS
+    gains = [np.median(middle / (g[::4, ::4].astype(np.float32) + _DARKNESS)) for g in grey]
+    return [cv2.convertScaleAbs(g, alpha=float(np.clip(gain, *_GAINS))) for g, gain in zip(grey, gains, strict=True)]
 
 
 def _corners(grey: np.ndarray, count: int, taken: np.ndarray) -> np.ndarray:
