@@ -7,13 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-
 from ..errors import InputError
-from ..video_source import open_clip
-from ..video_writing import write_video
 from .job_prompt import JobError
 
 VIDEOS = frozenset({".mp4", ".webm", ".mkv", ".mov", ".avi", ".gif", ".webp"})
@@ -43,6 +37,13 @@ def read_result(files: Sequence[Path], clip: bytes) -> tuple[bytes, str]:
 
 
 def _encoded(pictures: Sequence[Path], rate: float) -> bytes:
+    # Here and not above: few results need them, and a worker without them starts at once and takes 0.5 GB less.
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from ..video_writing import write_video
+
     frames = [np.asarray(Image.open(picture).convert("RGB")) for picture in pictures]
     if len({frame.shape for frame in frames}) > 1:
         raise JobError("The output node wrote pictures of different sizes.")
@@ -54,6 +55,8 @@ def _encoded(pictures: Sequence[Path], rate: float) -> bytes:
 
 def _rate(clip: bytes) -> float:
     """Frames per second of a video file."""
+    from ..video_source import open_clip
+
     try:
         with open_clip(io.BytesIO(clip), "clip") as opened:
             return opened.rate or _USUAL_RATE
