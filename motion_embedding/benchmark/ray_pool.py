@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import InputError
 from .ray_cluster import connect
 from .work import Event, HostOptions, Job, Outcome, What
+from .worker import Worker, WorkerLostError
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class RayPool:
             self._failed_starts[name] += 1
             log.warning("%s did not start (%d of %d): %s", name, self._failed_starts[name], _FAILED_STARTS, reason)
             if self._failed_starts[name] == _FAILED_STARTS:
-                return Event(name, What.GONE, reason=reason)
+                return Event(name, What.GONE, reason=f"it did not start {_FAILED_STARTS} times in a row: {reason}")
         self._start(name)
         return Event(name, What.LOST, reason=reason) if was_to_be is What.DONE else None
 
@@ -136,8 +137,6 @@ class _Machine:
     """The actor: a worker, in a process of its own on some machine of the cluster."""
 
     def __init__(self, name: str, options: HostOptions) -> None:
-        from .worker import Worker  # needs what only the workers' machines need to have
-
         self._machine = socket.gethostname()
         self._worker = Worker(options, f"{name}@{self._machine}")
 
@@ -147,7 +146,12 @@ class _Machine:
         return self._machine
 
     def run(self, job: Job, clip: bytes) -> Outcome:
-        return self._worker.run(dataclasses.replace(job, clip=clip))
+        try:
+            return self._worker.run(dataclasses.replace(job, clip=clip))
+        except WorkerLostError:
+            raise
+        except Exception as error:  # a mistake of ours with this one job; the others may go well
+            return Outcome(job.id, self._worker.name, 0.0, error=f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
         self._worker.close()

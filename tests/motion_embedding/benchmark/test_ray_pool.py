@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ import pytest
 from motion_embedding.benchmark.ray_cluster import connect
 from motion_embedding.benchmark.ray_pool import RayPool, _Clips
 from motion_embedding.benchmark.scheduler import Task, run
-from motion_embedding.benchmark.work import HostOptions, Outcome, What
+from motion_embedding.benchmark.work import Event, HostOptions, Job, Outcome, What
 from motion_embedding.errors import InputError
 
 from .fakes import calls, fake_job, fake_options, fake_video, is_running, starts
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-QUICK_TO_NOTICE = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
+QUICK_TO_NOTICE = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 300,
+    "health_check_failure_threshold": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +67,134 @@ def parent(pid: int) -> int:
 
 
 def tasks(count: int, groups: int = 2) -> list[Task]:
-    jobs = [fake_job(f"item-{i}", f"star {i}", i, f"group {i % groups}", b"clip %d" % (i % groups)) for i in range(count)]
+    jobs = [
+        fake_job(f"item-{i}", f"star {i}", i, f"group {i % groups}", b"clip %d" % (i % groups)) for i in range(count)
+    ]
     return [Task(job.id, job.group, lambda job=job: job) for job in jobs]
 
 
-def test_two_machines_do_every_item_once(cluster: Any, tmp_path: Path) -> None:
-    pool = RayPool(cluster.address, fake_options(tmp_path / "state"))
-    done: dict[str, Outcome] = {}
-    t=time.time()
-    with contextlib.closing(pool):
-        run(tasks(10), pool, lambda outcome, attempts: done.update({outcome.id: outcome}))
-        print(time.time()-t)
-    print(time.time()-t)
-    print({d.worker for d in done.values()}, calls(tmp_path/"state"))
-    assert not any(is_running(pid) for pid in starts(tmp_path / "state"))
+class Watched:
+    """A pool that does something, ``then``, as soon as all its workers are busy and ``after`` jobs were handed out."""
+
+    def __init__(self, pool: RayPool, after: int, then: Callable[[], None]) -> None:
+        self.pool, self.after, self.then = pool, after, then
+        self.seen: list[Event] = []
+        self.submitted: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pool, name)
+
+    def events(self, timeout: float) -> list[Event]:
+        self.seen += (news := self.pool.events(timeout))
+        return news
+
+    def submit(self, worker: str, job: Job) -> None:
+        self.pool.submit(worker, job)
+        self.submitted.append(job.id)
+        done = [event for event in self.seen if event.what is What.DONE]
+        if len(self.submitted) > self.after and len(self.submitted) - len(done) == len(self.pool.workers):
+            self.then()
+            self.after = sys.maxsize
+
+
+def outcomes(pool: Watched, count: int) -> tuple[dict[str, Outcome], Counter[int]]:
+    """What ``run`` recorded for ``count`` tasks, and how many tries they took; each is recorded once."""
+    recorded: dict[str, Outcome] = {}
+    attempts: Counter[int] = Counter()
+
+    def record(outcome: Outcome, tries: int) -> None:
+        assert outcome.id not in recorded
+        recorded[outcome.id] = outcome
+        attempts[tries] += 1
+
+    run(tasks(count), pool, record)
+    return recorded, attempts
+
+
+def all_are_right(recorded: dict[str, Outcome], count: int) -> bool:
+    videos = {f"item-{i}": fake_video(f"star {i}", i, b"clip %d" % (i % 2)) for i in range(count)}
+    return {name: outcome.video for name, outcome in recorded.items()} == videos
+
+
+def test_a_killed_worker_costs_only_the_item_it_had(cluster: Any, tmp_path: Path) -> None:
+    options, count = fake_options(tmp_path, "--fake-seconds", "0.3"), 12
+
+    def kill_the_first() -> None:
+        os.kill(parent(starts(tmp_path)[0]), signal.SIGKILL)
+
+    with contextlib.closing(Watched(RayPool(cluster.address, options), 4, kill_the_first)) as pool:
+        assert list(pool.workers) == ["ray-1", "ray-2"]
+        recorded, attempts = outcomes(pool, count)
+        assert until(lambda: not is_running(starts(tmp_path)[0])), "its ComfyUI outlived it"
+    assert all_are_right(recorded, count)
+    assert {outcome.worker.partition("@")[0] for outcome in recorded.values()} == {"ray-1", "ray-2"}
+    (lost,) = [event for event in pool.seen if event.what is What.LOST]
+    assert "died" in lost.reason
+    assert attempts == {1: count - 1, 2: 1}
+    (again,) = [name for name, times in Counter(pool.submitted).items() if times > 1]
+    done = Counter(calls(tmp_path))
+    assert set(done) == {f"star {i} {i}" for i in range(count)}
+    assert {text for text, times in done.items() if times > 1} <= {
+        again.replace("item-", "star ") + again[4:].replace("-", " ")
+    }
+    assert until(lambda: not any(map(is_running, starts(tmp_path)))), "a ComfyUI outlived the pool"
+
+
+def test_a_machine_leaves_and_another_joins(cluster: Any, tmp_path: Path) -> None:
+    options, count = fake_options(tmp_path, "--fake-seconds", "0.3"), 10
+
+    def remove_a_machine() -> None:
+        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+
+    with contextlib.closing(Watched(RayPool(cluster.address, options), 4, remove_a_machine)) as pool:
+        recorded, attempts = outcomes(pool, count)
+        (lost,) = {event.worker for event in pool.seen if event.what is What.LOST}
+        assert lost not in {event.worker for event in pool.seen[-3:]}
+        cluster.add_node(**NODE)
+        assert until(lambda: Event(lost, What.READY) in pool.events(1.0)), "the new machine is not used"
+    assert all_are_right(recorded, count)
+    assert attempts == {1: count - 1, 2: 1}
+    assert until(lambda: not any(map(is_running, starts(tmp_path)))), "a ComfyUI outlived its machine"
+
+
+def test_a_comfyui_that_does_not_start_is_given_up_with_its_reason(cluster: Any, tmp_path: Path) -> None:
+    options = fake_options(tmp_path)
+    (tmp_path / "refuse to start").touch()
+    news: list[Event] = []
+    with contextlib.closing(RayPool(cluster.address, options, workers=1)) as pool:
+        assert until(lambda: news.extend(pool.events(1.0)) or news, 40)
+    assert [event.what for event in news] == [What.GONE]
+    assert "refused to start, as told" in news[0].reason
+    assert len(starts(tmp_path)) == 3
+
+
+def test_a_clip_is_put_once_while_it_is_in_use() -> None:
+    put: list[bytes] = []
+    clips = _Clips(lambda clip: put.append(clip) or len(put), limit=2)
+    assert [clips.ref(clip) for clip in (b"a", b"b", b"a", b"b", b"c", b"b", b"a")] == [1, 2, 1, 2, 3, 2, 4]
+    assert put == [b"a", b"b", b"c", b"a"]
+
+
+def test_without_ray_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r'pip install "ray>=2.9"'):
+        connect("auto")
+
+
+def test_where_nothing_answers_one_is_told_so_in_time() -> None:
+    with socket.socket() as silent:
+        silent.bind(("0.0.0.0", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(InputError, match=rf"{address}.*no answer in 2 s"):
+            connect(address, patience=2.0)
+
+
+def test_where_there_is_no_cluster_ray_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'nonsense'.*port"):
+        connect("nonsense")
+
+
+def test_paths_are_those_of_other_machines() -> None:
+    with pytest.raises(InputError, match="absolute"):
+        RayPool("auto", HostOptions(Path("ComfyUI")))
