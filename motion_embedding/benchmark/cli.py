@@ -20,7 +20,7 @@ from .manifest import Manifest, load_manifest
 from .prepared import prepare_references
 from .run import Selection, describe, generate, make_plan
 from .store import Results
-from .terminal import Ticker, print_summary, shown, tick
+from .terminal import Ticker, print_plan, print_summary, shown, tick
 from .work import HostOptions, Pool
 
 _SHIPPED_HOST = Path(__file__).resolve().parents[2] / ".host" / "ComfyUI"
@@ -56,11 +56,11 @@ def _run(options: argparse.Namespace) -> int:
     with Results(folder) as results:
         plan = make_plan(manifest, prepare_references(manifest, results), results, selection)
         describe(manifest, plan, results)
+        print_plan(manifest.name, plan, folder)
         ticker = Ticker()
-        print(f"{manifest.name}: {len(plan.items)} items, {len(plan.missing)} to make, in {shown(folder)}")
         summary = generate(manifest, plan, results, lambda: _pool(options, host), options.retries, ticker)
         ticker.end()
-        print_summary(plan, summary)
+        print_summary(summary)
         if not options.generate_only:
             _score(folder)
             _report(folder)
@@ -75,7 +75,7 @@ def _list_items(manifest: Manifest, folder: Path, selection: Selection) -> int:
     for name, reference in plan.references.items():
         if reference.error:
             print(f"cannot be prepared: {name}: {reference.error}")
-    print(f"{len(plan.items)} items, {len(plan.missing)} to make, in {shown(folder)}")
+    print_plan(manifest.name, plan, folder)
     return 0
 
 

@@ -34,15 +34,16 @@ class Selection:
 
 @dataclass(frozen=True)
 class Plan:
-    """``items``: all that the manifest asks for, by id; ``missing``: what is to be made now; ``references`` by clip."""
+    """What there is to do.
+
+    ``items`` is all that the manifest asks for, by id; ``finished`` says how many of them there are already, and
+    ``missing`` is what is to be made now. ``references`` are those of each clip.
+    """
 
     items: Mapping[str, Item]
+    finished: int
     missing: Mapping[str, Item]
     references: Mapping[str, Reference]
-
-    @property
-    def needs_workers(self) -> bool:
-        return any(not item.method.videos and item.reference for item in self.missing.values())
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,8 @@ def make_plan(
     by_clip = {reference.clip.name: reference for reference in references}
     manifest = replace(manifest, clips=tuple(reference.clip for reference in by_clip.values()))
     items = {item.id: item for item in manifest.items({name: ref.digest for name, ref in by_clip.items()})}
-    chosen = (selection or Selection()).of(
-        {i: item for i, item in items.items() if not _done(manifest, item, i, results)}
-    )
-    return Plan(items, chosen, by_clip)
+    unfinished = {id: item for id, item in items.items() if not _done(manifest, item, id, results)}
+    return Plan(items, len(items) - len(unfinished), (selection or Selection()).of(unfinished), by_clip)
 
 
 def describe(manifest: Manifest, plan: Plan, results: Results) -> None:

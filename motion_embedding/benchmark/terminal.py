@@ -41,10 +41,15 @@ def tick(line: str, last: bool) -> None:
         print(line, flush=True)
 
 
-def print_summary(plan: Plan, summary: Summary) -> None:
-    print(
-        f"{summary.made} made, {len(summary.failures)} failed, {len(plan.items) - len(plan.missing)} left as they were"
-    )
+def print_plan(name: str, plan: Plan, folder: Path) -> None:
+    left_out = len(plan.items) - plan.finished - len(plan.missing)
+    rest = f", {left_out} left out" if left_out else ""
+    print(f"{name}: {len(plan.items)} items, {plan.finished} finished, {len(plan.missing)} to make{rest}")
+    print(f"Results: {shown(folder)}", flush=True)
+
+
+def print_summary(summary: Summary) -> None:
+    print(f"{summary.made} made, {len(summary.failures)} failed")
     for id, error in list(summary.failures.items())[:_SHOWN_FAILURES]:
         print(f"  {id}: {error}")
     if (more := len(summary.failures) - _SHOWN_FAILURES) > 0:

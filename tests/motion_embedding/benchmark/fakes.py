@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from motion_embedding.benchmark.work import HostOptions, Job
+import torch
 
+from motion_embedding.benchmark.work import HostOptions, Job
+from motion_embedding.video_writing import write_video
+
+ROOT = Path(__file__).resolve().parents[3]
 FAKE_COMFYUI = Path(__file__).parent / "fake_comfyui"
 
 WORKFLOW: dict[str, Any] = {
@@ -69,3 +80,65 @@ def is_running(pid: int) -> bool:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def write_benchmark(folder: Path, prompts: Sequence[str] = ("a star", "a moon"), clips: int = 2, **more: Any) -> Path:
+    """A manifest for the fake ComfyUI with so many clips of four frames, and ``more`` keys; returns its path."""
+    (folder / "clips").mkdir(parents=True, exist_ok=True)
+    for index in range(clips):
+        write_video(folder / "clips" / f"clip{index}.mp4", torch.full((4, 16, 16, 3), index / 8), 8)
+    (folder / "workflow.json").write_text(json.dumps(WORKFLOW))
+    method = {
+        "workflow": "workflow.json",
+        "inputs": {"clip": "Reference.file", "prompt": "Result.text", "seed": "Result.seed"},
+        "output": "Result",
+    }
+    manifest = {
+        "name": "a fake benchmark",
+        "clips": {"reader": "folder", "path": "clips"},
+        "format": {"frames": 4},
+        "prompts": list(prompts),
+        "seeds": [1],
+        "methods": {"copy": method},
+        **more,
+    }
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(manifest))
+    return path
+
+
+def records(results: Path) -> dict[str, dict[str, Any]]:
+    """The records of all finished items of a results folder, by id."""
+    return {file.stem: json.loads(file.read_text()) for file in sorted((results / "items").glob("*.json"))}
+
+
+def checked_videos(results: Path) -> dict[str, bytes]:
+    """The videos of all finished items, each as its record says; fails where anything else lies in the folder."""
+    found = {id: (results / record["file"]).read_bytes() for id, record in records(results).items()}
+    for id, record in records(results).items():
+        assert hashlib.sha256(found[id]).hexdigest() == record["sha256"]
+    assert len(list((results / "items").iterdir())) == 2 * len(found), "something half written is left"
+    return found
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def runner(manifest: Path, results: Path, state: Path, seconds: float = 0.25) -> Iterator[subprocess.Popen[str]]:
+    """``run --generate-only`` in a process of its own, with fakes that take ``seconds`` per item."""
+    command = [sys.executable, "-m", "motion_embedding.benchmark", "run", str(manifest), "--out", str(results)]
+    command += ["--generate-only", "--comfyui", str(FAKE_COMFYUI), "--python", fake_python(state)]
+    environment = {**os.environ, "FAKE_STATE": str(state), "FAKE_SECONDS": str(seconds), "TMPDIR": str(state)}
+    process = subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

@@ -69,7 +69,7 @@ def test_an_item_that_cannot_be_made_says_why_and_the_next_one_is_made(worker, t
 
 
 def test_a_server_that_dies_is_lost_and_the_next_run_starts_another(worker, tmp_path):
-    with pytest.raises(WorkerLostError, match=r"ComfyUI (is not running any more|stopped answering)"):
+    with pytest.raises(WorkerLostError, match="ComfyUI"):
         worker.run(fake_job("bad", "die"))
     assert worker.run(fake_job("good")).video == fake_video()
     assert len(starts(tmp_path / "state")) == 2

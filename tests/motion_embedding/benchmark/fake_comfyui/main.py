@@ -8,7 +8,8 @@ the same result. What else happens depends on the text: ``refuse`` is refused, `
 
 Options: ``--fake-state FOLDER``: a line ``<pid> <text> <seed>`` per executed output is appended to ``calls.txt``, and a
 line ``<pid>`` per start to ``starts.txt``; a file ``die once`` or ``refuse to start`` there has that effect, and
-the first also goes away. ``--fake-seconds S``: how long a job takes. All of ComfyUI's own options are accepted.
+the first also goes away. ``--fake-seconds S``: how long a job takes. The environment's ``FAKE_STATE`` and
+``FAKE_SECONDS`` stand in for them. All of ComfyUI's own options are accepted.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--input-directory", type=Path)
     parser.add_argument("--output-directory", type=Path)
-    parser.add_argument("--fake-state", type=Path)
-    parser.add_argument("--fake-seconds", type=float, default=0.0)
+    parser.add_argument("--fake-state", type=Path, default=os.environ.get("FAKE_STATE"))
+    parser.add_argument("--fake-seconds", type=float, default=os.environ.get("FAKE_SECONDS", 0.0))
     options, _ = parser.parse_known_args()
     note(options.fake_state, "starts.txt", os.getpid())
     if options.fake_state and (options.fake_state / "refuse to start").exists():

@@ -1,0 +1,219 @@
+"""The command line, with the fake ComfyUI; once with the real one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from motion_embedding.benchmark import prepared
+from motion_embedding.benchmark.cli import main
+from tests.motion_embedding.benchmark.fakes import (
+    FAKE_COMFYUI,
+    calls,
+    checked_videos,
+    fake_python,
+    records,
+    starts,
+    write_benchmark,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    """The folder in which fakes note what they do."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    monkeypatch.setenv("FAKE_STATE", str(folder))
+    monkeypatch.setenv("COMFYUI_PATH", str(FAKE_COMFYUI))
+    monkeypatch.setenv("COMFYUI_PYTHON", fake_python(folder))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def generate(manifest, *more):
+    return main(["run", str(manifest), "--generate-only", *more])
+
+
+def test_a_run_makes_every_item_and_a_second_run_makes_none(state, tmp_path, capsys):
+    manifest = write_benchmark(tmp_path)
+    assert generate(manifest) == 0
+    results = tmp_path / "results" / "a-fake-benchmark"
+    assert sorted(calls(state)) == ["a moon 1", "a moon 1", "a star 1", "a star 1"]
+    videos = checked_videos(results)
+    assert len(videos) == 4 and len(set(videos.values())) == 4
+    assert "4 items, 0 finished, 4 to make" in capsys.readouterr().out
+    assert generate(manifest) == 0
+    assert len(calls(state)) == 4 and len(starts(state)) == 1
+    assert checked_videos(results) == videos
+    assert "4 items, 4 finished, 0 to make" in capsys.readouterr().out
+
+
+def test_benchmark_json_says_what_the_results_are_of(state, tmp_path):
+    looks, groups = {"clip0": "black"}, {"clip1": "easy"}
+    manifest = write_benchmark(tmp_path, looks=looks, groups=groups)
+    assert generate(manifest, "--out", "out") == 0
+    facts = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert set(facts.pop("items")) == set(records(tmp_path / "out"))
+    assert facts == {
+        "format": 1,
+        "name": "a fake benchmark",
+        "manifest": str(manifest),
+        "clips": {
+            "clip0": {"file": "clips/clip0.mp4", "look": "black", "group": ""},
+            "clip1": {"file": "clips/clip1.mp4", "look": "", "group": "easy"},
+        },
+        "methods": ["copy"],
+        "seeds": [1],
+        "prompts": {"clip0": ["a star", "a moon"], "clip1": ["a star", "a moon"]},
+        "metrics": {"clip": None, "appearance": None, "tracker": "lucas-kanade", "tracker_file": None},
+    }
+    assert (tmp_path / "out" / "clips" / "clip1.mp4").is_file()
+
+
+def test_items_that_fail_do_not_stop_the_rest_and_are_tried_again(state, tmp_path, capsys):
+    manifest = write_benchmark(tmp_path, ["fail", "a star", "refuse", "die"], clips=1)
+    assert generate(manifest, "--out", "out", "--retries", "1") == 1
+    failures = {f["prompt"]: f for f in (json.loads(p.read_text()) for p in (tmp_path / "out" / "failed").iterdir())}
+    assert set(failures) == {"fail", "refuse", "die"} and len(checked_videos(tmp_path / "out")) == 1
+    assert "out of memory, as told" in failures["fail"]["error"]
+    assert "Value not in list" in failures["refuse"]["error"]
+    assert failures["die"]["error"].startswith("Its worker died 2 times")
+    assert [failures[name]["attempts"] for name in ("fail", "refuse", "die")] == [1, 1, 2]
+    said = capsys.readouterr().out
+    assert "1 made, 3 failed" in said and "out of memory, as told" in said
+    assert generate(manifest, "--out", "out", "--retries", "0") == 1
+    assert calls(state).count("a star 1") == 1
+    assert calls(state).count("fail 1") == 2
+
+
+def test_what_is_removed_or_cut_off_is_made_again(state, tmp_path):
+    manifest = write_benchmark(tmp_path)
+    generate(manifest, "--out", "out")
+    whole = checked_videos(tmp_path / "out")
+    first, second = list(records(tmp_path / "out").values())[:2]
+    (tmp_path / "out" / first["file"]).unlink()
+    (tmp_path / "out" / second["file"]).write_bytes(b"half")
+    assert generate(manifest, "--out", "out") == 0
+    assert checked_videos(tmp_path / "out") == whole
+    assert len(calls(state)) == 6
+
+
+def test_a_changed_manifest_keeps_the_old_items_and_reports_the_new(state, tmp_path):
+    generate(write_benchmark(tmp_path, ["a star", "a moon"], clips=1), "--out", "out")
+    generate(write_benchmark(tmp_path, ["a star", "a sun"], clips=1), "--out", "out")
+    assert calls(state) == ["a star 1", "a moon 1", "a sun 1"]
+    listed = json.loads((tmp_path / "out" / "benchmark.json").read_text())["items"]
+    assert len(listed) == 2 and len(records(tmp_path / "out")) == 3
+
+
+def test_only_and_limit_choose_what_is_made(state, tmp_path):
+    manifest = write_benchmark(tmp_path, clips=3)
+    generate(manifest, "--out", "out", "--only", "clip0", "--only", "clip2/co*", "--limit", "3")
+    assert sorted(record["clip"] for record in records(tmp_path / "out").values()) == ["clip0", "clip0", "clip2"]
+    generate(manifest, "--out", "out", "--only", "clip0", "--only", "clip2/co*", "--limit", "3")
+    assert sorted(record["clip"] for record in records(tmp_path / "out").values()) == ["clip0"] * 2 + ["clip2"] * 2
+    generate(manifest, "--out", "out", "--only", "copy")
+    assert len(records(tmp_path / "out")) == 6
+
+
+def test_videos_made_elsewhere_are_copied_without_any_comfyui(state, tmp_path, capsys):
+    methods = {"theirs": {"videos": "theirs/{clip}-{index}.mp4"}}
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in ("clip0-1", "clip0-2", "clip1-1"):
+        (theirs / f"{name}.mp4").write_bytes(name.encode())
+    manifest = write_benchmark(tmp_path, methods=methods)
+    assert generate(manifest, "--out", "out") == 1
+    assert sorted(checked_videos(tmp_path / "out").values()) == [b"clip0-1", b"clip0-2", b"clip1-1"]
+    assert f"The video {theirs / 'clip1-2.mp4'} cannot be read" in capsys.readouterr().out
+    (theirs / "clip1-2.mp4").write_bytes(b"late")
+    (theirs / "clip0-1.mp4").write_bytes(b"another")
+    assert generate(manifest, "--out", "out") == 0
+    assert sorted(checked_videos(tmp_path / "out").values()) == [b"another", b"clip0-2", b"clip1-1", b"late"]
+    assert not list((tmp_path / "out" / "failed").iterdir())
+    assert starts(state) == []
+
+
+def test_a_clip_that_cannot_be_read_fails_its_items_only(state, tmp_path):
+    manifest = write_benchmark(tmp_path)
+    (tmp_path / "clips" / "clip0.mp4").write_bytes(b"no video at all")
+    assert generate(manifest, "--out", "out") == 1
+    assert {record["clip"] for record in records(tmp_path / "out").values()} == {"clip1"}
+    failures = [json.loads(file.read_text()) for file in (tmp_path / "out" / "failed").iterdir()]
+    assert [failure["clip"] for failure in failures] == ["clip0", "clip0"]
+    assert all("not a video" in failure["error"] for failure in failures)
+
+
+def test_a_reference_is_prepared_once_until_its_clip_changes(state, tmp_path, monkeypatch):
+    made, prepare = [], prepared.prepare_reference
+    monkeypatch.setattr(
+        prepared, "prepare_reference", lambda clip, *rest: (made.append(clip.name), prepare(clip, *rest))
+    )
+    manifest = write_benchmark(tmp_path)
+    generate(manifest, "--out", "out")
+    generate(manifest, "--out", "out")
+    assert made == ["clip0", "clip1"]
+    (tmp_path / "clips" / "clip1.mp4").write_bytes((tmp_path / "clips" / "clip0.mp4").read_bytes())
+    generate(manifest, "--out", "out")
+    assert made == ["clip0", "clip1", "clip1"]
+    assert len(calls(state)) == 6
+
+
+def test_a_dry_run_lists_what_is_missing_and_writes_and_starts_nothing(state, tmp_path, capsys):
+    manifest = write_benchmark(tmp_path)
+    assert main(["run", str(manifest), "--out", "out", "--dry-run"]) == 0
+    assert not (tmp_path / "out").exists() and starts(state) == []
+    assert capsys.readouterr().out.count("missing") == 4
+    generate(manifest, "--out", "out", "--limit", "1")
+    capsys.readouterr()
+    assert main(["run", str(manifest), "--out", "out", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("missing") == 3 and "4 items, 1 finished, 3 to make" in said
+
+
+def test_everything_that_is_wrong_is_said_at_once_before_anything_starts(state, tmp_path, capsys):
+    manifest = write_benchmark(tmp_path)
+    (tmp_path / "file").touch()
+    options = ["--out", "file", "--comfyui", "nowhere", "--base", "neither", "--python", "no-such-program"]
+    assert generate(manifest, *options) == 2
+    said = capsys.readouterr().err
+    for option, value in zip(options[::2], options[1::2], strict=True):
+        assert f"{option}: " in said and value in said
+    assert starts(state) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["run"], ["run", "m.yaml", "--devices", "0,0"], ["run", "m.yaml", "--limit", "-1"], ["score"], ["other"]],
+)
+def test_usage_errors_are_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+
+
+def test_a_wrong_manifest_and_a_missing_folder_are_usage_errors(tmp_path, capsys):
+    assert main(["run", str(tmp_path / "none.yaml")]) == 2
+    assert main(["score", str(tmp_path / "none")]) == 2
+    assert main(["report", str(tmp_path / "none")]) == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_worker_per_gpu_and_several_on_one(state, tmp_path):
+    manifest = write_benchmark(tmp_path, clips=3)
+    assert generate(manifest, "--out", "out", "--devices", "0,1") == 0
+    workers = {record["worker"] for record in records(tmp_path / "out").values()}
+    assert workers <= {"device-0", "device-1"} and len(starts(state)) <= 2
+    assert generate(manifest, "--out", "more", "--workers", "2") == 0
+    assert {record["worker"] for record in records(tmp_path / "more").values()} <= {"worker-1", "worker-2"}
+
+
+def test_without_any_worker_the_run_stops_and_says_why(state, tmp_path, capsys):
+    (state / "refuse to start").touch()
+    assert generate(write_benchmark(tmp_path), "--out", "out") == 1
+    said = capsys.readouterr().err
+    assert "No worker is left, with 4 items to do" in said and "refused to start, as told" in said
