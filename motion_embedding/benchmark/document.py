@@ -14,6 +14,7 @@ import yaml
 from ..errors import InputError
 
 _REQUIRED: Any = object()
+_SHOWN = 12
 _KINDS = {dict: "a mapping", list: "a list", type(None): "nothing"}
 
 
@@ -169,7 +170,10 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """A mend for an unknown word: the one that was probably meant, or all there are."""
     choices = sorted(known)
     near = difflib.get_close_matches(word, choices, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Choose from {', '.join(choices)}."
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    more = len(choices) - _SHOWN
+    return f"Choose from {', '.join(choices[:_SHOWN])}{f' and {more} more' if more > 0 else ''}."
 
 
 def located(name: str, folder: Path) -> Path:

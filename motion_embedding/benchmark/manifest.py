@@ -14,11 +14,11 @@ from ..video import VideoRequest
 from .clips import READERS
 from .document import Section, existing_file, existing_folder, kind, located, read_document, suggestion, texts
 from .items import Clip, Item, Method
-from .methods import read_methods
+from .methods import FIELDS, read_methods
 
 _KEYS = ("name", "clips", "format", "looks", "prompts", "groups", "seeds", "methods", "metrics")
 _LARGEST_SEED = 2**64 - 1
-_FIELD = re.compile(r"\{(clip|prompt|index|seed)\}")
+_FIELD = re.compile(rf"\{{({'|'.join(FIELDS)})\}}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,6 @@ def _clips(document: Section, folder: Path) -> tuple[Clip, ...]:
     if reader not in READERS:
         raise InputError("clips.reader", f"{reader!r} is unknown.", suggestion(reader, READERS))
     clips = _distinct(READERS[reader](located(section.text("path"), folder), section.values))
-    clips = _included(clips, section)
     clips = _started(clips, section)
     clips = _with_texts(clips, document, "looks", "look")
     groups = document.raw("groups", {})
@@ -124,7 +123,8 @@ def _clips(document: Section, folder: Path) -> tuple[Clip, ...]:
         raise InputError("groups", f"{groups!r} is unknown.", mend)
     if groups != "complexity":
         clips = _with_texts(clips, document, "groups", "group")
-    return tuple(_with_prompts(clips, document))
+    # Last, so that what is said of a clip may stay when it is left out.
+    return _included(_with_prompts(clips, document), section)
 
 
 def _distinct(clips: list[Clip]) -> list[Clip]:
@@ -138,21 +138,28 @@ def _distinct(clips: list[Clip]) -> list[Clip]:
     return clips
 
 
-def _included(clips: list[Clip], section: Section) -> list[Clip]:
-    if "include" not in section:
-        return clips
-    patterns = section.texts("include")
+def _included(clips: list[Clip], section: Section) -> tuple[Clip, ...]:
+    """The clips that ``include`` names, each with prompts."""
+    patterns = section.texts("include") if "include" in section else ("*",)
     for index, pattern in enumerate(patterns):
         if not any(fnmatch.fnmatchcase(clip.name, pattern) for clip in clips):
             mend = suggestion(pattern, [clip.name for clip in clips])
             raise InputError(f"clips.include[{index}]", f"no clip is called {pattern!r}.", mend)
-    return [clip for clip in clips if any(fnmatch.fnmatchcase(clip.name, pattern) for pattern in patterns)]
+    found = tuple(clip for clip in clips if any(fnmatch.fnmatchcase(clip.name, pattern) for pattern in patterns))
+    for clip in found:
+        if not clip.prompts:
+            cause = f"the clip {clip.name!r} has none, and neither has its folder."
+            raise InputError("prompts", cause, "List prompts for all clips, or name the clip and list its own.")
+    return found
 
 
 def _started(clips: list[Clip], section: Section) -> list[Clip]:
     if "start" not in section:
         return clips
     starts = section.section("start", [clip.name for clip in clips])
+    for name in starts.values:
+        if starts.number(name) < 0:
+            raise InputError(starts.at(name), f"{starts.number(name):g} s is before the clip.", "Write 0 or more.")
     return [replace(c, start=starts.number(c.name)) if c.name in starts else c for c in clips]
 
 
@@ -162,16 +169,16 @@ def _with_texts(clips: list[Clip], document: Section, key: str, attribute: str) 
     return [replace(c, **{attribute: given.text(c.name)}) if c.name in given else c for c in clips]
 
 
-def _with_prompts(clips: list[Clip], document: Section) -> Iterator[Clip]:
+def _with_prompts(clips: list[Clip], document: Section) -> list[Clip]:
+    """Clips with the prompts of the manifest, where it has some for them."""
     given = document.raw("prompts", None)
-    by_clip = document.section("prompts", [clip.name for clip in clips]) if isinstance(given, dict) else None
-    for_all = texts("prompts", given) if given is not None and by_clip is None else ()
-    for clip in clips:
-        prompts = by_clip.texts(clip.name) if by_clip is not None and clip.name in by_clip else for_all or clip.prompts
-        if not prompts:
-            cause = f"the clip {clip.name!r} has none, and neither has its folder."
-            raise InputError("prompts", cause, "List prompts for all clips, or name the clip and list its own.")
-        yield replace(clip, prompts=prompts)
+    if given is None:
+        return clips
+    if not isinstance(given, dict):
+        for_all = texts("prompts", given)
+        return [replace(clip, prompts=for_all) for clip in clips]
+    by_clip = document.section("prompts", [clip.name for clip in clips])
+    return [replace(clip, prompts=by_clip.texts(clip.name)) if clip.name in by_clip else clip for clip in clips]
 
 
 def _metrics(document: Section, folder: Path) -> MetricSettings:

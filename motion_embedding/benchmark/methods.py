@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .document import Section, existing_file, kind
+from .document import Section, existing_file, kind, suggestion
 from .items import Method
+
+FIELDS = ("clip", "prompt", "index", "seed")
+"""What a pattern of ``videos`` may name in braces; ``index`` is the prompt's, from 1."""
 
 _NEEDED, _OPTIONAL = ("clip", "prompt"), ("look", "seed")
 
@@ -32,6 +36,9 @@ def _made_elsewhere(name: str, section: Section) -> Method:
             cause = "a method with `videos` runs no workflow."
             raise InputError(section.at(key), cause, f"Remove `{key}` or `videos`.")
     pattern = section.text("videos")
+    for field in re.findall(r"\{(.*?)\}", pattern):
+        if field not in FIELDS:
+            raise InputError(section.at("videos"), f"{{{field}}} is unknown.", suggestion(field, FIELDS))
     if "{clip}" not in pattern:
         raise InputError(section.at("videos"), "every clip would have the same file.", "Put {clip} in the pattern.")
     return Method(name, videos=pattern)

@@ -56,6 +56,12 @@ def test_a_folder_without_videos_or_not_there(tmp_path: Path) -> None:
     assert "mp4" in missing.mend
 
 
+def test_a_text_that_cannot_be_read(tmp_path: Path) -> None:
+    lay(tmp_path, "a.mp4")
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
+    assert "a.txt cannot be read" in refusal("folder", tmp_path).cause
+
+
 def davis(root: Path) -> Path:
     frames = [f"JPEGImages/480p/{clip}/0000{i}.jpg" for clip in ("dog", "bear", "car-turn") for i in range(2)]
     lay(root, *frames, "JPEGImages/480p/readme.txt", "Annotations/480p/dog/00000.png")

@@ -95,6 +95,12 @@ def test_moving_nodes_and_rewriting_notes_does_not_change_the_name() -> None:
     assert with_method(workflow=moved).id == an_item().id
 
 
+def test_a_workflow_of_the_server_counts_whole() -> None:
+    first, second = ({"1": {"class_type": "Load", "inputs": {"file": file}}} for file in ("a", "b"))
+    assert with_method(workflow=first).id == with_method(workflow=copy.deepcopy(first)).id
+    assert with_method(workflow=first).id != with_method(workflow=second).id
+
+
 def changed_workflow() -> dict[str, Any]:
     changed = copy.deepcopy(WORKFLOW)
     changed["nodes"][0]["widgets_values"] = ["b.mp4"]

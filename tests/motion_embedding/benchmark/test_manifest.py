@@ -204,6 +204,7 @@ MISTAKES = {
     "an empty list of patterns": (changed(clips__include=[]), "clips.include", "empty", "entry"),
     "a start of no clip": (changed(clips__start={"square": 1}), "clips.start.square", "not known", "circle"),
     "a text for a start": (changed(clips__start={"circle": "1 s"}), "clips.start.circle", "not a number", "number"),
+    "a start before the clip": (changed(clips__start={"left": -1}), "clips.start.left", "before the clip", "0"),
     "a fraction of frames": (changed(format__frames=2.5), "format.frames", "not a whole number", "whole"),
     "true for a number": (changed(format__fps=True), "format.fps", "true, not a number", "number"),
     "one frame": (changed(format__frames=1), "format.frames", "out of range", "from 2"),
@@ -212,12 +213,13 @@ MISTAKES = {
     "a look that is a list": (changed(looks={"circle": ["x"]}), "looks.circle", "a list, not text", "text"),
     "no prompts": (changed(prompts=...), "prompts", "'camera_pan' has none", "prompts"),
     "no prompts for one clip": (changed(prompts={"circle": ["x"]}), "prompts", "'camera_pan' has none", "own"),
-    "prompts of no clip": (changed(prompts={"left": ["x"]}), "prompts.left", "not known", "circle"),
+    "prompts of no clip": (changed(prompts={"lft": ["x"]}), "prompts.lft", "not known", "'left'"),
+    "a number for prompts": (changed(prompts=5), "prompts", "it is 5, not a list", "- text"),
     "an empty list of prompts": (changed(prompts=[]), "prompts", "empty", "entry"),
     "a prompt twice": (changed(prompts=["x", "y", "x"]), "prompts[2]", "twice", "Remove"),
     "a prompt that is a mapping": (changed(prompts=[{"a star": "b"}]), "prompts[0]", "a mapping, not text", "quotes"),
     "a prompt of nothing": (changed(prompts=["x", None]), "prompts[1]", "nothing, not text", "text"),
-    "a group of no clip": (changed(groups={"left": "easy"}), "groups.left", "not known", "circle"),
+    "a group of no clip": (changed(groups={"square": "easy"}), "groups.square", "not known", "circle"),
     "an unknown grouping": (changed(groups="difficulty"), "groups", "unknown", "complexity"),
     "one seed without a list": (changed(seeds=3), "seeds", "it is 3", "[1, 2]"),
     "no seeds": (changed(seeds=[]), "seeds", "a list", "[1, 2]"),
@@ -275,6 +277,12 @@ MISTAKES = {
         "methods.theirs.videos",
         "clip",
         "{clip}",
+    ),
+    "an unknown field of a pattern": (
+        changed(methods__theirs__videos="{clip}{promt}.mp4"),
+        "methods.theirs.videos",
+        "{promt} is unknown",
+        "'prompt'",
     ),
     "one video for all seeds": (
         changed(methods__theirs__videos="{clip}{index}.mp4"),
@@ -334,6 +342,7 @@ def test_a_workflow_of_something_else_is_refused(place: Path) -> None:
         ("name: *nobody\n", "line 1"),
         ("name: !!python/object:os.system x\n", "line 1"),
         ("--- 1\n--- 2\n", "line 2"),
+        ("name: \x07\n", "is not YAML"),
     ],
 )
 def test_broken_yaml_is_named_by_its_line(place: Path, text: str, where: str) -> None:
@@ -376,3 +385,19 @@ def test_two_clips_of_one_name_are_refused(place: Path) -> None:
     with pytest.raises(InputError, match=r"circle\.mov and .*circle\.mp4 are both called 'circle'") as caught:
         load(place, WHOLE)
     assert caught.value.name == "clips.path"
+
+
+def test_what_is_said_of_clips_that_are_left_out_does_no_harm(place: Path) -> None:
+    told = {"circle": "x", "left": "y"}
+    content = changed(looks=told, groups=told, clips__start={"left": 1}, prompts={"left": ["z"], "circle": ["w"]})
+    content["clips"]["include"] = ["circle"]
+    (clip,) = load(place, content).clips
+    assert (clip.name, clip.look, clip.group, clip.prompts) == ("circle", "x", "x", ("w",))
+
+
+def test_long_lists_of_choices_are_cut(place: Path) -> None:
+    for index in range(20):
+        (place.parent / "videos" / f"video{index}.mp4").touch()
+    with pytest.raises(InputError) as caught:
+        load(place, changed(looks={"zzzzzz": "x"}))
+    assert caught.value.mend.endswith("and 11 more.")
