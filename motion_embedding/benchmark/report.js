@@ -179,7 +179,7 @@
   }
 
   // ------------------------------------------------------------------ filter, sort, and a list that grows as it is read
-  const controls = Object.fromEntries(["method", "clip", "group", "find", "sort"].map((id) => [id, byId(id)]));
+  const controls = Object.fromEntries(["method", "clip", "group", "find", "embedded", "sort"].map((id) => [id, byId(id)]));
   let listed = [];
   const built = new Map();
 
@@ -188,6 +188,7 @@
     const clip = clips[scene.clip];
     if (controls.clip.value !== "" && scene.clip !== Number(controls.clip.value)) return false;
     if (controls.group.value !== "" && clip.group !== controls.group.value) return false;
+    if (controls.embedded.checked && !scene.items.some((item) => item.size)) return false;
     const text = `${clip.name} ${prompts[scene.prompt]}`.toLowerCase();
     return text.includes(controls.find.value.trim().toLowerCase()) && scene.items.some(wanted);
   }
@@ -226,7 +227,8 @@
   function visit(item) {
     const scene = sceneOf.get(item.index);
     if (!passes(scene) || !wanted(item)) {
-      Object.values(controls).forEach((control) => { control.value = ""; });
+      for (const name of ["method", "clip", "group", "find"]) controls[name].value = "";
+      if (!passes(scene)) controls.embedded.checked = false;
       refresh();
     }
     grow(listed.indexOf(scene) + BATCH);
@@ -245,6 +247,10 @@
   fill(controls.clip, clips.map((clip, index) => [index, clip.name]));
   fill(controls.group, data.groups.map((name) => [name, name]));
   byId("group-label").hidden = !data.groups.length;
+  // Of a large benchmark only some scenes have videos: those come first to be seen.
+  const partly = items.some((item) => item.size) && scenes.some((scene) => !scene.items.some((item) => item.size));
+  byId("embedded-label").hidden = !partly;
+  controls.embedded.checked = partly;
   fill(controls.sort, columns.flatMap((column, index) => {
     if (items.every((item) => item.values[index] === null)) return [];
     const better = column.higher ? -1 : 1;
@@ -255,7 +261,7 @@
     clearTimeout(typing);
     typing = setTimeout(refresh, 150);
   });
-  for (const select of [controls.method, controls.clip, controls.group, controls.sort]) select.addEventListener("change", refresh);
+  for (const name of ["method", "clip", "group", "embedded", "sort"]) controls[name].addEventListener("change", refresh);
   byId("tracks").addEventListener("change", (event) => {
     if (event.target.checked) redraw();
     else for (const group of groups.values()) group.players.forEach((player) => player.clear());

@@ -175,7 +175,7 @@ def _seconds(benchmark: Benchmark, rows: Sequence[Row]) -> str:
     for method in benchmark.methods:
         times = sorted(row.seconds for row in rows if row.method == method and row.seconds and row.file)
         if times:
-            words.append(f"{escape(method)} {times[len(times) // 2]:.3g}")
+            words.append(f"{escape(method)}: {times[len(times) // 2]:.3g}")
     return ", ".join(words)
 
 

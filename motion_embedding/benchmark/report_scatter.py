@@ -16,7 +16,7 @@ from .statistics import Estimate
 
 _WIDTH, _HEIGHT = 960, 520
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 16, 52
-_MOST_DOTS = 3000
+_MOST_DOTS, _MANY_DOTS = 3000, 500
 _BY_KEY = {column.key: column for column in COLUMNS}
 
 
@@ -47,16 +47,17 @@ def scatter(comparison: Comparison, rows: Sequence[Row]) -> str:
     drawn = dots
     if len(dots) > _MOST_DOTS:
         drawn = [dots[index] for index in np.linspace(0, len(dots) - 1, _MOST_DOTS).round().astype(int)]
+    radius = 4.5 if len(drawn) < _MANY_DOTS else 3
     parts = [frame.grid(right, up), _chance(comparison, frame)]
     parts += [
         f'<circle class="dot m{_colour(comparison, row)}" data-item="{index}" '
-        f'cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="4.5"/>'
+        f'cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="{radius}"/>'
         for index, row, x, y in drawn
     ]
     parts += [_cross(comparison, index, right, up, frame) for index in range(len(comparison.methods))]
     picture = (
-        f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escape(up.label)} against {escape(right.label)}">{"".join(parts)}</svg>'
+        f'<div class="scroll"><svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="{escape(up.label)} against {escape(right.label)}">{"".join(parts)}</svg></div>'
     )
     notes = f"{len(drawn)} of {len(dots)} items are drawn. " if len(drawn) < len(dots) else ""
     if right.key != "text_similarity":
@@ -97,7 +98,7 @@ class _Frame:
             f'<text class="axis" x="{middle_x}" y="{_HEIGHT - 8}" text-anchor="middle">{words[across.key]}</text>'
         )
         parts.append(
-            f'<text class="axis" transform="translate(16 {middle_y}) rotate(-90)" text-anchor="middle">'
+            f'<text class="axis" transform="translate(20 {middle_y}) rotate(-90)" text-anchor="middle">'
             f"{words[up.key]}</text>"
         )
         return "".join(parts)

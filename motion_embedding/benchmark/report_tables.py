@@ -145,7 +145,7 @@ def _interval_words(column: Column, found: Estimate) -> str:
 def _table(columns: Sequence[Column], first: Sequence[str], body: str) -> str:
     heads = "".join(f'<th scope="col">{escape(text)}</th>' for text in first)
     heads += "".join(
-        f'<th scope="col" title="{escape(column.formula)}">{escape(column.label)} '
+        f'<th scope="col" title="{escape(column.formula)}">{escape(column.label)}&nbsp;'
         f'<span class="arrow" title="{"higher" if column.higher else "lower"} is better">{column.arrow}</span>'
         f"<small>{escape(column.unit)}</small></th>"
         for column in columns

@@ -307,7 +307,7 @@ def test_the_page_plays_draws_tracks_filters_and_jumps_without_the_network(opene
     page.locator("#method").select_option(label=METHODS[1])
     assert page.locator(".scene").first.locator("figure").count() == 2
     page.locator("#group").select_option("hard")
-    wait_until(page, "document.querySelectorAll('.scene').length == 2")
+    assert page.locator(".scene").count() == 2
     page.locator("#find").fill("circle")
     wait_until(page, "document.querySelectorAll('.scene').length == 1")
     assert page.locator("#count").inner_text() == "1 of 4 scenes"
