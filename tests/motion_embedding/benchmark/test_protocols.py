@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from demo.host import ROOT
+from demo.host import ROOT, Server
 from demo.references import REFERENCES
 from demo.run import look_of
 from motion_embedding.benchmark.items import Method
+from motion_embedding.benchmark.job_prompt import build_prompt
 from motion_embedding.benchmark.manifest import Manifest, load_manifest
+from motion_embedding.benchmark.work import Job
 
 PROTOCOLS = ROOT / "benchmarks" / "protocols"
 DAVIS_VALIDATION = [
@@ -178,3 +180,22 @@ def test_the_workflows_are_those_that_a_person_opens(load: Any) -> None:
     shipped = [json.loads(file.read_text()) for file in (ROOT / "workflows").glob("*.json")]
     for name in SIZES:
         assert all(method.workflow in shipped for method in load(name).methods)
+
+
+@pytest.mark.server
+def test_the_real_server_takes_every_method(load: Any, server: Server) -> None:
+    """Every title and input is there once, and the result depends on the clip, if the method is to see it."""
+    object_info = server.object_info()
+    for name in SIZES:
+        manifest = load(name)
+        for item in manifest.items({manifest.clips[0].name: ""}):
+            method = item.method
+            inputs = method.inputs["clip"]
+            job = Job(item.id, item.group, method.workflow, item.values, inputs, "c.mp4", b"", method.output)
+            prompt, output = build_prompt(job, "c.mp4", object_info)
+            assert prompt[output]["class_type"] == "SaveVideo"
+            texts = [node["inputs"]["text"] for node in prompt.values() if node["class_type"] == "CLIPTextEncode"]
+            assert item.prompt in texts
+            trains = [node for node in prompt.values() if node["class_type"] == "ME_TrainMotionEmbedding"]
+            assert len(trains) == (method.name != "without motion")
+            assert (item.clip.look in texts) == bool(trains)
