@@ -37,8 +37,9 @@ COLUMNS = (
         "Points are followed through both clips. Two tracks correlate by the mean over time of the cosine of their "
         "steps from frame to frame. The score is half the mean, over the result's tracks, of the best match in the "
         "reference, plus half the mean, over the reference's tracks, of the best match in the result "
-        "(Yatim et al., arXiv 2311.17009), on a fixed number of tracks. Chance is what clips that have nothing to do "
-        "with each other score, ceiling what the reference scores against itself.",
+        "(Yatim et al., arXiv 2311.17009), always the best of the same number of tracks. Chance is the result's mean "
+        "score against unrelated references (of a single clip: against turned and reversed copies of its motion), "
+        "ceiling what the reference scores against itself. Without any track a score is 0.",
     ),
     Column(
         "camera_pan_error",
@@ -46,8 +47,8 @@ COLUMNS = (
         False,
         2,
         "% of diagonal per step",
-        "The camera's step between two frames is the similarity transform that most background tracks follow. Error in "
-        "its shift, as a share of the frame's diagonal, mean over steps.",
+        "The camera's step between two frames is the shift, zoom and turn that most tracks follow; none where too few "
+        "agree. Error in the shift, as a share of the frame's diagonal, mean over steps.",
     ),
     Column(
         "camera_zoom_error",
@@ -82,8 +83,8 @@ COLUMNS = (
         False,
         3,
         "",
-        "Image similarity of the result's and the reference's frames, minus that of the result and unrelated "
-        "references: what of the reference's look came over.",
+        "Cosine of the image vectors of the result's and the reference's frames, mean over all pairs of frames, minus "
+        "the same with unrelated references: what of the reference's look came over. About 0 when nothing did.",
     ),
 )
 """The metrics of the report, in its order."""

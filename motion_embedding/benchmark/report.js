@@ -3,8 +3,8 @@
 (() => {
   const data = JSON.parse(byId("data").textContent);
   const { columns, methods, clips, prompts } = data;
-  const items = data.items.map(([method, clip, prompt, seed, status, error, size, ...values], index) => (
-    { index, method, clip, prompt, seed, status, error, size, values }
+  const items = data.items.map(([method, clip, prompt, seed, status, error, size, tracks, ...values], index) => (
+    { index, method, clip, prompt, seed, status, error, size, tracks, values }
   ));
   const BATCH = 12;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -144,6 +144,7 @@
       if (item.values[index] === null) return;
       list.append(make("dt", { textContent: column.label }), make("dd", { textContent: shown(item.values[index], column) }));
     });
+    if (item.status === "scored") list.append(make("dt", { textContent: "tracks, of the reference" }), make("dd", { textContent: `${item.tracks[1]}, ${item.tracks[0]}` }));
     return list;
   }
   function figureOf(item, players, fallback) {

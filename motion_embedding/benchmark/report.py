@@ -22,10 +22,11 @@ from ..errors import InputError
 from .columns import COLUMNS
 from .comparison import Comparison
 from .report_scatter import across, scatter
-from .report_tables import differences_tables, failures, methods_table, verdict
+from .report_tables import differences_tables, failures, few_tracks, methods_table, verdict
 from .report_videos import SmallVideo, choose, shrink
-from .scored import SCORED, Benchmark, Row, read_benchmark, read_json, read_rows, reference_tracks_path, tracks_path
+from .scored import SCORED, Benchmark, Row, read_benchmark, read_rows, reference_tracks_path, tracks_path
 from .statistics import FEWEST_CLIPS
+from .store import read_json
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def write_report(folder: Path, videos: int = 200, baseline: str = "") -> Path:
         facts=_entries(_facts(benchmark, rows)),
         methods=methods_table(sections),
         fewest=FEWEST_CLIPS,
+        few_tracks=few_tracks(rows),
         differences=differences_tables(everything, baseline),
         across=escape(across(everything)),
         scatter=scatter(everything, rows),
@@ -145,6 +147,7 @@ def _data(benchmark: Benchmark, rows: Sequence[Row], media: _Media) -> dict[str,
                 row.status,
                 row.error[:300],
                 _size(media.results.get(index)),
+                [row.values.get(key) for key in ("tracks_reference", "tracks_result")],
                 *(_rounded(row.values.get(column.key), column.decimals) for column in COLUMNS),
             ]
             for index, row in enumerate(rows)

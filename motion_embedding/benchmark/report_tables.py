@@ -15,6 +15,7 @@ COLOURS = 8
 """Methods have colours ``m0`` to ``m7`` in the style sheet, then again from the first."""
 
 _LISTED_FAILURES = 20
+_FEW = 8
 
 
 def verdict(comparison: Comparison) -> str:
@@ -43,6 +44,15 @@ def methods_table(sections: Mapping[str, Comparison]) -> str:
         return '<p class="note">There are no scores.</p>'
     body = "".join(_section(name, comparison, columns, len(sections) > 1) for name, comparison in sections.items())
     return _table(columns, ["method", "n"], body)
+
+
+def few_tracks(rows: Sequence[Row]) -> str:
+    """How many scores rest on almost no tracks, as a sentence; empty where none do."""
+    scored = [row for row in rows if row.status == SCORED]
+    thin = sum(min(row.values.get(key) or 0 for key in ("tracks_reference", "tracks_result")) < _FEW for row in scored)
+    if not thin:
+        return ""
+    return f"In {thin} of {len(scored)} items the tracker followed fewer than {_FEW} points in one of the two clips."
 
 
 def differences_tables(comparison: Comparison, baseline: str) -> str:

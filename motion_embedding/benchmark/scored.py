@@ -10,6 +10,7 @@ from typing import Any
 
 from ..atomic import replacing
 from ..errors import InputError
+from .store import read_json
 
 SCORED, UNREADABLE, FAILED, UNSCORED = "scored", "unreadable", "failed", "not scored"
 
@@ -92,7 +93,7 @@ def read_benchmark(folder: Path) -> Benchmark:
 
 def read_rows(benchmark: Benchmark) -> list[Row]:
     """A row for every item of the benchmark that is finished or has failed, in the benchmark's order."""
-    return [row for id in benchmark.items if (row := _row(benchmark.folder, id)) is not None]
+    return [row for id in benchmark.items if (row := _row(benchmark, id)) is not None]
 
 
 def score_path(folder: Path, id: str) -> Path:
@@ -109,35 +110,38 @@ def reference_tracks_path(folder: Path, reference: Reference) -> Path:
     return folder / "scores" / "references" / f"{reference.file.stem}.tracks.json"
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds; None where there is no such file or it is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` so that nobody sees half of it. Raises :class:`OSError` where it cannot."""
     with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
 
-def _row(folder: Path, id: str) -> Row | None:
+def _row(benchmark: Benchmark, id: str) -> Row | None:
+    folder = benchmark.folder
     if item := read_json(folder / "items" / f"{id}.json"):
         score = read_json(score_path(folder, id)) or {"error": "It has not been scored yet.", "status": UNSCORED}
         status = score.get("status", UNREADABLE) if score.get("error") else SCORED
         file = folder / (item.get("file") or f"items/{id}.mp4")
-        return _filled(item, status, score.get("error", ""), score, file)
+        return _filled(benchmark, item, status, score.get("error", ""), score, file)
     if item := read_json(folder / "failed" / f"{id}.json"):
-        return _filled(item, FAILED, item.get("error") or "The cause was not recorded.", {}, None)
+        return _filled(benchmark, item, FAILED, item.get("error") or "The cause was not recorded.", {}, None)
     return None
 
 
-def _filled(item: Mapping[str, Any], status: str, error: str, score: Mapping[str, Any], file: Path | None) -> Row:
-    asked = {key: item[key] for key in ("id", "method", "clip", "group", "prompt", "seed")}
+def _filled(
+    benchmark: Benchmark,
+    item: Mapping[str, Any],
+    status: str,
+    error: str,
+    score: Mapping[str, Any],
+    file: Path | None,
+) -> Row:
+    asked = {key: item[key] for key in ("id", "method", "clip", "prompt", "seed")}
+    # The benchmark's word, not the item's: clips may have been grouped anew since.
+    reference = benchmark.references.get(item["clip"])
     return Row(
         **asked,
+        group=reference.group if reference else "",
         status=status,
         values=score if status == SCORED else {},
         error=error,

@@ -20,7 +20,6 @@ from .scored import (
     Reference,
     Row,
     read_benchmark,
-    read_json,
     read_rows,
     score_path,
     tracks_path,
@@ -28,6 +27,7 @@ from .scored import (
 )
 from .scorer import Scorer
 from .statistics import estimate
+from .store import read_json
 
 log = logging.getLogger(__name__)
 

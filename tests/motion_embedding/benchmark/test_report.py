@@ -19,7 +19,7 @@ from motion_embedding.benchmark.columns import COLUMNS
 from motion_embedding.benchmark.comparison import Comparison
 from motion_embedding.benchmark.report import write_report
 from motion_embedding.benchmark.report_scatter import scatter
-from motion_embedding.benchmark.report_tables import differences_tables, failures, methods_table, verdict
+from motion_embedding.benchmark.report_tables import differences_tables, failures, few_tracks, methods_table, verdict
 from motion_embedding.benchmark.report_videos import choose, shrink
 from motion_embedding.benchmark.scored import FAILED, SCORED, Row, read_benchmark
 from motion_embedding.benchmark.scoring import score_folder
@@ -164,6 +164,15 @@ def test_dots_lie_where_their_values_are():
     assert x2 - x0 == pytest.approx((x1 - x0) / 2, abs=0.1)
     assert y0 - y1 == pytest.approx((y0 - y2) / 2, abs=0.1)
     assert y2 < y0, "up is more"
+
+
+def test_scores_that_rest_on_few_tracks_are_counted():
+    rows = [
+        Row(str(n), "a", str(n), "", "p", 1, SCORED, {"tracks_reference": 40, "tracks_result": n})
+        for n in (0, 7, 8, 64)
+    ]
+    assert "In 2 of 4 items" in few_tracks(rows)
+    assert few_tracks(rows[2:]) == ""
 
 
 def test_failures_are_listed_by_cause_the_most_frequent_first_and_escaped():
