@@ -2,11 +2,13 @@
 # make test                                        every test: unit, in-host, over HTTP, in the browser
 # make lint                                        style
 # make tiny-model [MINUTES=130]                    train the demo's model anew, evaluate it (resumes when run again)
+# make benchmark [MANIFEST=my.yaml]                  score motion-transfer methods; an hour as it is, resumes when run again
 # make ablation                                    what each part of the method does; hours, resumes when run again
 # make clean                                       remove what the runs made, keep the environment
 
-.PHONY: demo test lint clean setup tiny-model ablation
+.PHONY: demo test lint clean setup tiny-model benchmark ablation
 MINUTES ?= 130
+MANIFEST ?= benchmarks/protocols/tiny.yaml
 
 setup:
 	@demo/setup.sh
@@ -27,6 +29,10 @@ tiny-model: setup
 	.venv/bin/python -m demo.tiny_model.train_vae --minutes $$(( ($(MINUTES) + 9) / 10 ))
 	.venv/bin/python -m demo.tiny_model.export
 	.venv/bin/python -m demo.tiny_model.evaluate demo/tiny_model/weights --out demo/output/evaluation
+
+benchmark: setup
+	.venv/bin/python -m demo.host .cache/demo/comfyui
+	.venv/bin/python -m motion_embedding.benchmark run "$(MANIFEST)" --base .cache/demo/comfyui
 
 ablation: setup
 	.venv/bin/python -m uv pip install --quiet --python .venv/bin/python -r pyproject.toml --extra ablation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from motion_embedding.benchmark import server
 
 ROOT = Path(__file__).resolve().parent.parent
 PACK = "motion_embeddings"
+WEIGHTS = ROOT / "demo" / "tiny_model" / "weights"
+MODEL = "tiny-text-to-video"
 FOLDERS = ("custom_nodes", "input", "models/diffusers", "output", "user")
 
 
@@ -48,3 +51,14 @@ class Server(server.Server):
     def __init__(self, base: Path, arguments: Sequence[str] = (), start_timeout: float = 300) -> None:
         python = os.environ.get("COMFYUI_PYTHON", "")
         super().__init__(comfyui_path(), prepare_base(base), None, arguments, python, start_timeout)
+
+
+def main() -> None:
+    """``python -m demo.host BASE``: a base directory with this pack and the tiny model, for the benchmark."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("base", type=Path)
+    link_model(prepare_base(parser.parse_args().base), WEIGHTS, MODEL)
+
+
+if __name__ == "__main__":
+    main()

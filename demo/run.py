@@ -30,14 +30,12 @@ from motion_embedding.video import VideoRequest, decode_frames
 
 from . import references
 from .contact_sheet import Row, contact_sheet, save_png
-from .host import ROOT, Server, link_model, prepare_base
+from .host import MODEL, ROOT, WEIGHTS, Server, link_model, prepare_base
 from .tiny_model.camera import camera_error, camera_flow, true_flow
 from .tiny_model.judge import judge
 from .tiny_model.world import BACKGROUNDS, COLORS, FPS, PATTERNS, SHAPES, SIZE, Look, Motion
 
 WORKFLOW = ROOT / "workflows" / "first_steps.json"
-WEIGHTS = ROOT / "demo" / "tiny_model" / "weights"
-MODEL = "tiny-text-to-video"
 OUTPUT = ROOT / "demo" / "output"
 CACHE = ROOT / ".cache" / "demo"
 DEFAULT_REFERENCES = ("circle", "bounce", "camera_pan")
