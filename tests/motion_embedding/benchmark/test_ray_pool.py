@@ -6,8 +6,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +20,21 @@ from motion_embedding.benchmark.ray_pool import RayPool, _Clips
 from motion_embedding.benchmark.scheduler import Task, run
 from motion_embedding.benchmark.work import Event, HostOptions, Job, Outcome, What
 from motion_embedding.errors import InputError
+from tests.motion_embedding.benchmark.fakes import (
+    FAKE_COMFYUI,
+    calls,
+    checked_videos,
+    fake_job,
+    fake_options,
+    fake_video,
+    is_running,
+    records,
+    starts,
+    wait_until,
+    write_benchmark,
+)
 
-from .fakes import calls, fake_job, fake_options, fake_video, is_running, starts
+ROOT = Path(__file__).resolve().parents[3]
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 QUICK_TO_NOTICE = {
@@ -41,7 +54,7 @@ def cluster() -> Iterator[Any]:
     cluster.add_node(**NODE)
     yield cluster
     cluster.shutdown()
-    assert until(lambda: set(ray_processes()) <= before), "Ray is still running"
+    wait_until(lambda: set(ray_processes()) <= before)
 
 
 def ray_processes() -> list[int]:
@@ -55,20 +68,13 @@ def ray_processes() -> list[int]:
     return found
 
 
-def until(condition: Any, seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not (met := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return bool(met)
-
-
 def parent(pid: int) -> int:
     return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
 
 
 def tasks(count: int, groups: int = 2) -> list[Task]:
     jobs = [
-        fake_job(f"item-{i}", f"star {i}", i, f"group {i % groups}", b"clip %d" % (i % groups)) for i in range(count)
+        fake_job(f"item-{i}", f"item-{i}", i, f"group {i % groups}", b"clip %d" % (i % groups)) for i in range(count)
     ]
     return [Task(job.id, job.group, lambda job=job: job) for job in jobs]
 
@@ -112,7 +118,7 @@ def outcomes(pool: Watched, count: int) -> tuple[dict[str, Outcome], Counter[int
 
 
 def all_are_right(recorded: dict[str, Outcome], count: int) -> bool:
-    videos = {f"item-{i}": fake_video(f"star {i}", i, b"clip %d" % (i % 2)) for i in range(count)}
+    videos = {f"item-{i}": fake_video(f"item-{i}", i, b"clip %d" % (i % 2)) for i in range(count)}
     return {name: outcome.video for name, outcome in recorded.items()} == videos
 
 
@@ -125,47 +131,62 @@ def test_a_killed_worker_costs_only_the_item_it_had(cluster: Any, tmp_path: Path
     with contextlib.closing(Watched(RayPool(cluster.address, options), 4, kill_the_first)) as pool:
         assert list(pool.workers) == ["ray-1", "ray-2"]
         recorded, attempts = outcomes(pool, count)
-        assert until(lambda: not is_running(starts(tmp_path)[0])), "its ComfyUI outlived it"
+        wait_until(lambda: not is_running(starts(tmp_path)[0]))
     assert all_are_right(recorded, count)
     assert {outcome.worker.partition("@")[0] for outcome in recorded.values()} == {"ray-1", "ray-2"}
     (lost,) = [event for event in pool.seen if event.what is What.LOST]
     assert "died" in lost.reason
     assert attempts == {1: count - 1, 2: 1}
     (again,) = [name for name, times in Counter(pool.submitted).items() if times > 1]
-    done = Counter(calls(tmp_path))
-    assert set(done) == {f"star {i} {i}" for i in range(count)}
-    assert {text for text, times in done.items() if times > 1} <= {
-        again.replace("item-", "star ") + again[4:].replace("-", " ")
-    }
-    assert until(lambda: not any(map(is_running, starts(tmp_path)))), "a ComfyUI outlived the pool"
+    made = Counter(call.partition(" ")[0] for call in calls(tmp_path))
+    assert set(made) == set(recorded)
+    assert {name for name, times in made.items() if times > 1} <= {again}
+    wait_until(lambda: not any(map(is_running, starts(tmp_path))))
 
 
-def test_a_machine_leaves_and_another_joins(cluster: Any, tmp_path: Path) -> None:
+def test_a_machine_leaves_and_another_joins_whose_comfyui_does_not_start(cluster: Any, tmp_path: Path) -> None:
     options, count = fake_options(tmp_path, "--fake-seconds", "0.3"), 10
 
     def remove_a_machine() -> None:
         cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
 
+    news: list[Event] = []
     with contextlib.closing(Watched(RayPool(cluster.address, options), 4, remove_a_machine)) as pool:
         recorded, attempts = outcomes(pool, count)
         (lost,) = {event.worker for event in pool.seen if event.what is What.LOST}
-        assert lost not in {event.worker for event in pool.seen[-3:]}
+        assert Event(lost, What.READY) not in pool.events(0), "there is no machine for it"
+        (tmp_path / "refuse to start").touch()
         cluster.add_node(**NODE)
-        assert until(lambda: Event(lost, What.READY) in pool.events(1.0)), "the new machine is not used"
+        wait_until(lambda: news.extend(pool.events(1.0)) or news)
     assert all_are_right(recorded, count)
     assert attempts == {1: count - 1, 2: 1}
-    assert until(lambda: not any(map(is_running, starts(tmp_path)))), "a ComfyUI outlived its machine"
+    assert [(event.worker, event.what) for event in news] == [(lost, What.GONE)]
+    assert "3 times in a row" in news[0].reason and "refused to start, as told" in news[0].reason
+    assert len(starts(tmp_path)) == 2 + 3
+    wait_until(lambda: not any(map(is_running, starts(tmp_path))))
 
 
-def test_a_comfyui_that_does_not_start_is_given_up_with_its_reason(cluster: Any, tmp_path: Path) -> None:
-    options = fake_options(tmp_path)
-    (tmp_path / "refuse to start").touch()
-    news: list[Event] = []
-    with contextlib.closing(RayPool(cluster.address, options, workers=1)) as pool:
-        assert until(lambda: news.extend(pool.events(1.0)) or news, 40)
-    assert [event.what for event in news] == [What.GONE]
-    assert "refused to start, as told" in news[0].reason
-    assert len(starts(tmp_path)) == 3
+def test_a_killed_run_goes_on_and_does_nothing_twice(cluster: Any, tmp_path: Path) -> None:
+    manifest, results, state = write_benchmark(tmp_path, [f"star {i}" for i in range(5)]), tmp_path / "out", tmp_path
+    python = state / "python"  # the fake's settings travel in its interpreter: an environment stays on its machine
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = -c ] && exit 1\nexec {sys.executable} -S "$@" --fake-state {state} --fake-seconds 0.3\n'
+    )
+    python.chmod(0o755)
+    command = [sys.executable, "-m", "motion_embedding.benchmark", "run", str(manifest), "--out", str(results)]
+    command += ["--generate-only", "--comfyui", str(FAKE_COMFYUI), "--python", str(python), "--ray", cluster.address]
+
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as first:
+        wait_until(lambda: len(records(results)) >= 3)
+        first.kill()
+    wait_until(lambda: not any(map(is_running, starts(state))))
+    before, finished = Counter(calls(state)), records(results)
+    assert 3 <= len(finished) < 10
+
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True, timeout=100)
+    assert len(checked_videos(results)) == 10
+    assert finished.items() <= records(results).items(), "what was finished is left as it was"
+    assert sum((Counter(calls(state)) - before).values()) == 10 - len(finished)
 
 
 def test_a_clip_is_put_once_while_it_is_in_use() -> None:
