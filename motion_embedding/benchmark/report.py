@@ -31,7 +31,6 @@ from .store import read_json
 log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
-_MEGABYTE = 1e6
 
 
 def write_report(folder: Path, videos: int = 200, baseline: str = "") -> Path:
@@ -81,7 +80,7 @@ def write_report(folder: Path, videos: int = 200, baseline: str = "") -> Path:
     path = folder / "report.html"
     with replacing(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
-    log.info("%s: %.1f MB, %d videos", path, len(page) / _MEGABYTE, len(media.results))
+    log.info("%s: %s, %d videos", path, _bytes(len(page)), len(media.results))
     return path
 
 
@@ -207,15 +206,19 @@ def _videos_note(media: _Media, rows: Sequence[Row]) -> str:
     shown, made = len(media.results), sum(row.file is not None for row in rows)
     if not shown:
         return "This page holds no videos."
-    which, spread = f"all {made}", ""
+    which, spread = f"all {made}" if made > 1 else "the", ""
     if shown < made:
         which = f"{shown} of {made}"
         spread = " Chosen by motion fidelity: the best scene, the worst, and evenly between." * (shown >= media.most)
     return (
-        f"The page holds the videos of {which} results and their references, at most 256 pixels wide: "
-        f"{media.size / _MEGABYTE:.1f} MB.{spread} Videos of one scene are shown over the same length of time, as they "
+        f"The page holds the videos of {which} result{'s' * (made > 1)} and their references, at most 256 pixels wide: "
+        f"{_bytes(media.size)}.{spread} Videos of one scene are shown over the same length of time, as they "
         "are compared."
     )
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
 def _entries(entries: Mapping[str, str]) -> str:

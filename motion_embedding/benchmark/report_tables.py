@@ -17,21 +17,26 @@ COLOURS = 8
 _LISTED_FAILURES = 20
 _FEW = 8
 
+_DIFFERENCES_NOTE = (
+    '<p class="note">Mean of the other method minus the chosen one over clip, prompt and seed that both have. Coloured '
+    'where the interval excludes zero: <span class="better">better</span>, <span class="worse">worse</span>.</p>'
+)
+
 
 def verdict(comparison: Comparison) -> str:
-    """One sentence: which method carries the motion best, and whether that is more than chance."""
+    """One sentence: which method carries the motion best, and whether that is beyond doubt."""
     column = COLUMNS[0]
     best = comparison.best(column)
     if best is None:
         return "Nothing has been scored yet."
     found = comparison.mean(best, column.key)
-    number = f"{column.text(found.mean)}{_interval_words(column, found)}"
+    number = f"{column.text(found.mean)}{_in_words(column, found, comparison.mean(best, 'motion_fidelity_chance'))}"
     name = f"<strong>{escape(best)}</strong>"
     if len(comparison.methods) == 1:
         return f"{name} has a motion fidelity of {number}."
     if comparison.leader(column):
-        return f"{name} carries the motion best: {number}, ahead of every other method by more than chance."
-    doubt = "but not ahead of every other method by more than chance"
+        return f"{name} carries the motion best: {number}, clearly ahead of every other method."
+    doubt = "but is not clearly ahead of every other method"
     if found.clips < FEWEST_CLIPS:
         doubt = f"but from {found.clips} clip{'s' * (found.clips != 1)}; it takes {FEWEST_CLIPS} to tell methods apart"
     return f"{name} has the highest motion fidelity, {number}, {doubt}."
@@ -69,7 +74,7 @@ def differences_tables(comparison: Comparison, baseline: str) -> str:
         f"{_differences(comparison, method, columns)}</div>"
         for index, method in enumerate(comparison.methods)
     )
-    return f'<label class="pick">against <select id="baseline">{options}</select></label>{tables}'
+    return f'<label class="pick">against <select id="baseline">{options}</select></label>{tables}{_DIFFERENCES_NOTE}'
 
 
 def failures(rows: Sequence[Row], missing: int) -> str:
@@ -146,10 +151,13 @@ def _interval(column: Column, found: Estimate, signed: bool = False) -> str:
     return f'<small class="weak" title="{found.clips} clips: too few for 95 %">{low} to {high} °</small>'
 
 
-def _interval_words(column: Column, found: Estimate) -> str:
-    if found.low is None:
-        return ""
-    return f" (95 % interval {column.text(found.low)} to {column.text(found.high)})"
+def _in_words(column: Column, found: Estimate, chance: Estimate | None) -> str:
+    words = []
+    if found.low is not None:
+        words.append(f"95 % interval {column.text(found.low)} to {column.text(found.high)}")
+    if chance:
+        words.append(f"chance {column.text(chance.mean)}")
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _table(columns: Sequence[Column], first: Sequence[str], body: str) -> str:

@@ -60,7 +60,8 @@ def score_folder(folder: Path, settings: MetricSettings | None = None, on_progre
     # By clip, so that one reference at a time is in memory.
     pending = sorted(_pending(benchmark, scorer, print_of_settings), key=lambda job: (job[0].clip, job[0].prompt))
     if pending and settings.clip is None:
-        log.warning("No CLIP is named under metrics: text similarity and temporal consistency stay empty.")
+        also = "" if settings.appearance else ", and so does appearance leakage"
+        log.warning("No CLIP is named: text similarity and temporal consistency stay empty%s.", also)
     for done, (row, settings_of_item) in enumerate(pending, start=1):
         score, tracks = scorer.score(row)
         if tracks is not None:

@@ -261,6 +261,14 @@ def test_frames_are_read_as_written(scored):
     assert (frames.shape, frames.dtype, rate) == ((8, 64, 64, 3), np.uint8, 8)
 
 
+def test_what_stays_empty_for_want_of_an_encoder_is_said_once(generated, tmp_path, caplog):
+    folder = shutil.copytree(generated, tmp_path / "results")
+    score_folder(folder)
+    assert [record.message for record in caplog.records].count(
+        "No CLIP is named: text similarity and temporal consistency stay empty, and so does appearance leakage."
+    ) == 1
+
+
 def _names_only(folder: Path, clips: int) -> Path:
     """A benchmark of so many clips and nothing else."""
     facts = {"format": 1, "name": "names", "methods": [], "items": []}
