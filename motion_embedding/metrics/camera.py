@@ -77,7 +77,7 @@ def camera_path(tracks: np.ndarray, size: tuple[int, int]) -> Camera | None:
     tracks = relative(tracks - _middle(size), size)
     fits = _fits(tracks)
     follows = np.array([_follows(tracks, t, fit) for t, fit in enumerate(fits)]).reshape(len(fits), len(tracks))
-    fitted = known_steps(tracks).T & np.array([fit is not None for fit in fits])[:, None]
+    fitted = known_steps(tracks).T & np.array([fit is not None for fit in fits], bool)[:, None]
     background = tracks[follows.sum(0) >= np.maximum(1, _CONSISTENT * fitted.sum(0))]
     fits = _fits(background)
     known = [fit is not None for fit in fits]
