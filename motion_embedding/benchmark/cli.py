@@ -62,8 +62,8 @@ def _run(options: argparse.Namespace) -> int:
         ticker.end()
         print_summary(summary)
         if not options.generate_only:
-            _score(folder)
-            _report(folder)
+            _score(results)
+            _report(results)
     return _FAILED if summary.failures else 0
 
 
@@ -80,36 +80,38 @@ def _list_items(manifest: Manifest, folder: Path, selection: Selection) -> int:
 
 
 def _score_command(options: argparse.Namespace) -> int:
-    with Results(_existing(options.folder)):
-        _score(options.folder, options)
+    with Results(_existing(options.folder)) as results:
+        _score(results, options)
     return 0
 
 
 def _report_command(options: argparse.Namespace) -> int:
-    with Results(_existing(options.folder)):
-        _report(options.folder)
+    with Results(_existing(options.folder)) as results:
+        _report(results)
     return 0
 
 
-def _score(folder: Path, options: argparse.Namespace | None = None) -> None:
+def _score(results: Results, options: argparse.Namespace | None = None) -> None:
     # Here and not above: encoders and trackers take seconds to import.
     from .instruments import settings_of
     from .scored import read_benchmark
     from .scoring import score_folder
 
-    settings = settings_of(read_benchmark(folder).facts)
+    settings = settings_of(read_benchmark(results.folder).facts)
     if options is not None:
         given = {key: path for key in ("clip", "appearance") if (path := getattr(options, key))}
         settings = replace(settings, **given)
         if options.cotracker:
             settings = replace(settings, tracker="cotracker", tracker_file=options.cotracker)
-    score_folder(folder, settings, lambda done, total: tick(f"scored {done}/{total}", last=done == total))
+    with results.explaining():
+        score_folder(results.folder, settings, lambda done, total: tick(f"scored {done}/{total}", last=done == total))
 
 
-def _report(folder: Path) -> None:
+def _report(results: Results) -> None:
     from .report import write_report
 
-    print(f"Report: {shown(write_report(folder))}")
+    with results.explaining():
+        print(f"Report: {shown(write_report(results.folder))}")
 
 
 def _host(options: argparse.Namespace) -> HostOptions | None:

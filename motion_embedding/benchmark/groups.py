@@ -1,36 +1,33 @@
-"""``groups: complexity``: easy, medium and hard clips by the rule of :mod:`..metrics.complexity`."""
+"""Easy, medium and hard clips, where a manifest leaves that to our rule (``groups: complexity``)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from ..metrics.complexity import clip_complexity, split
 from ..metrics.tracks import track_points
+from ..video import VideoRequest
 from .instruments import read_frames
-from .items import Clip
-from .manifest import Manifest
+from .prepared import Reference
 from .reference import object_path
 
 
-def with_groups(manifest: Manifest, references: Mapping[str, Path]) -> Manifest:
-    """The manifest with each clip in its class, where it asks for that; else as it is.
+def grouped_by_complexity(references: Iterable[Reference], form: VideoRequest) -> list[Reference]:
+    """The references with their complexity, and the group of their clip among the others.
 
-    ``references`` maps names of clips to their prepared references. The tracker is always the default one, so that
-    classes do not depend on what results are scored with. A clip without a reference, or in which nothing can be
-    followed, is in no class.
+    Always by the default tracker, so that a benchmark has the same groups whatever it is scored with. A clip
+    without a reference, or in which nothing can be followed, is in no group.
     """
-    if not manifest.by_complexity:
-        return manifest
-    found = {clip.name: _complexity(manifest, clip, references) for clip in manifest.clips}
-    classes = split({name: value for name, value in found.items() if value is not None})
-    return replace(manifest, clips=tuple(replace(c, group=classes.get(c.name, "")) for c in manifest.clips))
+    measured = [replace(reference, complexity=_complexity(reference, form)) for reference in references]
+    known = {ref.clip.name: ref.complexity for ref in measured if ref.complexity is not None}
+    groups = split(known) if known else {}
+    return [replace(ref, clip=replace(ref.clip, group=groups.get(ref.clip.name, ""))) for ref in measured]
 
 
-def _complexity(manifest: Manifest, clip: Clip, references: Mapping[str, Path]) -> float | None:
-    if clip.name not in references:
+def _complexity(reference: Reference, form: VideoRequest) -> float | None:
+    if reference.error:
         return None
-    frames, _ = read_frames(references[clip.name])
+    frames, _ = read_frames(reference.file)
     height, width = frames.shape[1:3]
-    return clip_complexity(track_points(frames), (width, height), object_path(clip, manifest.format))
+    return clip_complexity(track_points(frames), (width, height), object_path(reference.clip, form))

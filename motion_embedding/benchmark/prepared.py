@@ -20,12 +20,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reference:
-    """A clip as every method gets it. ``error`` says why there is none: then ``digest`` is empty."""
+    """A clip as every method gets it. ``error`` says why there is none: then ``digest`` is empty.
+
+    ``complexity`` is that of its motion, where the benchmark asks for it (:mod:`.groups`).
+    """
 
     clip: Clip
     file: Path
     digest: str = ""
     error: str = ""
+    complexity: float | None = None
 
 
 def prepare_references(manifest: Manifest, results: Results) -> Iterator[Reference]:

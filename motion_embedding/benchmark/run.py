@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from . import scheduler
+from .groups import grouped_by_complexity
 from .items import Item, file_stem
 from .manifest import Manifest
 from .prepared import Reference
@@ -74,6 +75,8 @@ def make_plan(
 
     An item is made when it has no record, its video is gone, or, made elsewhere, its video is another by now.
     """
+    if manifest.by_complexity:
+        references = grouped_by_complexity(references, manifest.format)
     by_clip = {reference.clip.name: reference for reference in references}
     manifest = replace(manifest, clips=tuple(reference.clip for reference in by_clip.values()))
     items = {item.id: item for item in manifest.items({name: ref.digest for name, ref in by_clip.items()})}
@@ -94,6 +97,7 @@ def describe(manifest: Manifest, plan: Plan, results: Results) -> None:
                 "file": reference.file.relative_to(results.folder).as_posix(),
                 "look": reference.clip.look,
                 "group": reference.clip.group,
+                "complexity": reference.complexity,
             }
             for name, reference in plan.references.items()
         },

@@ -81,8 +81,10 @@ class TaskQueue:
         return self._groups[longest].pop()
 
     def put_back(self, task: Task) -> None:
-        """Make ``task`` the next of its group again."""
-        self._groups.setdefault(task.group, deque()).appendleft(task)
+        """Make ``task`` the next again, and its group the first."""
+        group = self._groups.pop(task.group, deque())
+        group.appendleft(task)
+        self._groups = {task.group: group, **self._groups}
 
     def release(self, worker: str) -> None:
         """``worker`` has lost what it knew of its group."""

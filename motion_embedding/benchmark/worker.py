@@ -34,6 +34,9 @@ class _TooLongError(Exception):
 class Worker:
     """Runs jobs on a ComfyUI server that it starts for itself, in a scratch folder of its own.
 
+    The server puts no metadata into its files: it would note paths and times there, and the same job shall give the
+    same bytes.
+
     ``start`` (or the first ``run``) starts the server, ``close`` stops it and removes the scratch folder. ``close``
     may be called from any thread, also while another is in ``start`` or ``run``: that then raises
     :class:`WorkerLostError`.
@@ -68,7 +71,8 @@ class Worker:
                 raise WorkerLostError("The worker was closed.")
             scratch = Path(tempfile.mkdtemp(prefix="motion-benchmark-"))
             base = options.base or options.comfyui
-            server = HostServer(options.comfyui, base, scratch, options.arguments, options.python)
+            arguments = ("--disable-metadata", *options.arguments)
+            server = HostServer(options.comfyui, base, scratch, arguments, options.python)
             self._server = server
         try:
             with _losing(server):

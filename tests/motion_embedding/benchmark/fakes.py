@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from motion_embedding.benchmark.cli import main
 from motion_embedding.benchmark.work import HostOptions, Job
 from motion_embedding.video_writing import write_video
 
@@ -128,16 +130,26 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def run_here(manifest: Path, results: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """``run --generate-only`` in this process; returns the exit code."""
+    monkeypatch.setenv("FAKE_STATE", str(state))
+    host = ["--comfyui", str(FAKE_COMFYUI), "--python", fake_python(state)]
+    return main(["run", str(manifest), "--out", str(results), "--generate-only", *host])
+
+
 @contextlib.contextmanager
-def runner(manifest: Path, results: Path, state: Path, seconds: float = 0.25) -> Iterator[subprocess.Popen[str]]:
-    """``run --generate-only`` in a process of its own, with fakes that take ``seconds`` per item."""
+def runner(manifest: Path, results: Path, state: Path, hold: int) -> Iterator[subprocess.Popen[str]]:
+    """``run --generate-only`` in a process of its own, once it is in the middle: the ``hold``-th call has begun, those
+    before it are recorded, and it goes on when the file ``hold`` is removed from ``state``."""
+    (state / "hold").write_text(str(hold))
     command = [sys.executable, "-m", "motion_embedding.benchmark", "run", str(manifest), "--out", str(results)]
     command += ["--generate-only", "--comfyui", str(FAKE_COMFYUI), "--python", fake_python(state)]
-    environment = {**os.environ, "FAKE_STATE": str(state), "FAKE_SECONDS": str(seconds), "TMPDIR": str(state)}
+    environment = {**os.environ, "FAKE_STATE": str(state), "TMPDIR": str(state)}
     process = subprocess.Popen(
         command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
+        wait_until(lambda: process.poll() is not None or len(calls(state)) == hold)
         yield process
     finally:
         process.kill()

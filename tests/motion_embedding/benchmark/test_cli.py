@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.host import comfyui_path
 from motion_embedding.benchmark import prepared
 from motion_embedding.benchmark.cli import main
 from tests.motion_embedding.benchmark.fakes import (
@@ -63,8 +64,8 @@ def test_benchmark_json_says_what_the_results_are_of(state, tmp_path):
         "name": "a fake benchmark",
         "manifest": str(manifest),
         "clips": {
-            "clip0": {"file": "clips/clip0.mp4", "look": "black", "group": ""},
-            "clip1": {"file": "clips/clip1.mp4", "look": "", "group": "easy"},
+            "clip0": {"file": "clips/clip0.mp4", "look": "black", "group": "", "complexity": None},
+            "clip1": {"file": "clips/clip1.mp4", "look": "", "group": "easy", "complexity": None},
         },
         "methods": ["copy"],
         "seeds": [1],
@@ -163,6 +164,19 @@ def test_a_reference_is_prepared_once_until_its_clip_changes(state, tmp_path, mo
     assert len(calls(state)) == 6
 
 
+def test_clips_are_grouped_by_the_complexity_of_their_references(state, tmp_path):
+    clips = {"reader": "folder", "path": str(ROOT / "demo" / "clips"), "include": ["left", "circle", "bounce"]}
+    manifest = write_benchmark(tmp_path, ["a star"], groups="complexity")
+    form = {"frames": 8, "width": 256, "height": 256}
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "clips": clips, "format": form}))
+    assert generate(manifest, "--out", "out") == 0
+    clips = json.loads((tmp_path / "out" / "benchmark.json").read_text())["clips"]
+    by_complexity = sorted(clips, key=lambda name: clips[name]["complexity"])
+    assert [clips[name]["group"] for name in by_complexity] == ["easy", "medium", "hard"]
+    assert by_complexity[0] == "left"
+    assert {r["clip"]: r["group"] for r in records(tmp_path / "out").values()} == {c: clips[c]["group"] for c in clips}
+
+
 def test_a_dry_run_lists_what_is_missing_and_writes_and_starts_nothing(state, tmp_path, capsys):
     manifest = write_benchmark(tmp_path)
     assert main(["run", str(manifest), "--out", "out", "--dry-run"]) == 0
@@ -217,3 +231,64 @@ def test_without_any_worker_the_run_stops_and_says_why(state, tmp_path, capsys):
     assert generate(write_benchmark(tmp_path), "--out", "out") == 1
     said = capsys.readouterr().err
     assert "No worker is left, with 4 items to do" in said and "refused to start, as told" in said
+
+
+def test_a_run_is_scored_and_reported_and_both_can_be_done_again(state, tmp_path, capsys):
+    manifest = write_benchmark(tmp_path, ["a star", "fail"], clips=1)
+    assert main(["run", str(manifest), "--out", "out"]) == 1
+    report = tmp_path / "out" / "report.html"
+    assert "a fake benchmark" in report.read_text() and "Report: out/report.html" in capsys.readouterr().out
+    for name in ("scores.csv", "report.html"):
+        (tmp_path / "out" / name).unlink()
+    assert main(["score", "out"]) == 0
+    assert (tmp_path / "out" / "scores.csv").is_file() and not report.exists()
+    assert main(["report", "out"]) == 0
+    assert "out of memory, as told" in report.read_text()
+
+
+def test_a_score_with_an_encoder_that_is_not_there_is_a_usage_error(state, tmp_path, capsys):
+    manifest = write_benchmark(tmp_path, ["a star"], clips=1)
+    generate(manifest, "--out", "out")
+    assert main(["score", "out", "--clip", str(tmp_path / "no-clip")]) == 2
+    assert "no-clip" in capsys.readouterr().err
+
+
+@pytest.mark.server
+def test_a_real_comfyui_makes_the_same_videos_again(base, tiny_model, tmp_path, monkeypatch, capsys):
+    """Items of one clip share a training in the first run; the second trains anew for one of them."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    prompts = ["a red star on a navy striped background", "a magenta triangle on a black background"]
+    manifest = {
+        "name": "sprites",
+        "clips": {"reader": "folder", "path": str(ROOT / "demo" / "clips"), "include": ["circle"]},
+        "format": {"frames": 8, "width": 256, "height": 256},
+        "looks": {"circle": "a blue square on a brown background"},
+        "methods": {
+            "motion embedding": {
+                "workflow": str(ROOT / "workflows" / "first_steps.json"),
+                "inputs": {
+                    "clip": "Reference clip.file",
+                    "look": "Look of the reference.text",
+                    "prompt": "New scene.text",
+                    "seed": ["Sample without.seed", "Sample with.seed"],
+                },
+                "set": {"Model.folder": "tiny-text-to-video", "Learn the motion.steps": 2, "Sample with.steps": 2},
+                "output": "Save with motion",
+            }
+        },
+    }
+    path = tmp_path / "manifest.json"
+
+    def run(chosen, name):
+        path.write_text(json.dumps({**manifest, "prompts": chosen}))
+        host = ["--comfyui", str(comfyui_path()), "--base", str(base)]
+        return generate(path, "--out", str(tmp_path / name), *host)
+
+    assert run(prompts, "both") == 0, capsys.readouterr()
+    assert run(prompts, "both") == 0
+    assert "2 items, 2 finished, 0 to make" in capsys.readouterr().out
+    assert run(prompts[1:], "second") == 0
+    both, second = checked_videos(tmp_path / "both"), checked_videos(tmp_path / "second")
+    assert len(both) == 2 and len(second) == 1
+    assert second.items() <= both.items()
+    assert not list((base / "models" / "motion_embeddings").glob("*"))

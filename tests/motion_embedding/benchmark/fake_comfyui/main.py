@@ -6,10 +6,10 @@ result is the clip followed by a "free" box, which players skip, with the text a
 the same result. What else happens depends on the text: ``refuse`` is refused, ``fail`` fails, ``hang`` never ends,
 ``die`` kills the server.
 
-Options: ``--fake-state FOLDER``: a line ``<pid> <text> <seed>`` per executed output is appended to ``calls.txt``, and a
-line ``<pid>`` per start to ``starts.txt``; a file ``die once`` or ``refuse to start`` there has that effect, and
-the first also goes away. ``--fake-seconds S``: how long a job takes. The environment's ``FAKE_STATE`` and
-``FAKE_SECONDS`` stand in for them. All of ComfyUI's own options are accepted.
+Options: ``--fake-state FOLDER`` (or the environment's ``FAKE_STATE``): a line ``<pid> <text> <seed>`` per executed
+output is appended to ``calls.txt`` there when it begins, and a line ``<pid>`` per start to ``starts.txt``. With a
+file ``refuse to start`` there no server starts; with a file ``hold`` that says ``N`` the Nth call waits until it
+is removed. ``--fake-seconds S``: how long a job takes. All of ComfyUI's own options are accepted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--input-directory", type=Path)
     parser.add_argument("--output-directory", type=Path)
     parser.add_argument("--fake-state", type=Path, default=os.environ.get("FAKE_STATE"))
-    parser.add_argument("--fake-seconds", type=float, default=os.environ.get("FAKE_SECONDS", 0.0))
+    parser.add_argument("--fake-seconds", type=float, default=0.0)
     options, _ = parser.parse_known_args()
     note(options.fake_state, "starts.txt", os.getpid())
     if options.fake_state and (options.fake_state / "refuse to start").exists():
@@ -55,6 +55,13 @@ def note(folder: Path | None, name: str, *words: object) -> None:
     if folder:
         with (folder / name).open("a") as file:
             file.write(" ".join(map(str, words)) + "\n")
+
+
+def hold(folder: Path | None) -> None:
+    if folder:
+        number = len((folder / "calls.txt").read_text().splitlines())
+        while (folder / "hold").exists() and (folder / "hold").read_text() == str(number):
+            time.sleep(0.02)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -120,12 +127,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def save(self, inputs: dict, prompt: dict) -> dict:
         options, text, seed = self.server.options, inputs["text"], inputs["seed"]
-        time.sleep(options.fake_seconds)
         note(options.fake_state, "calls.txt", os.getpid(), text, seed)
-        once = options.fake_state / "die once" if options.fake_state else None
-        if text == "die" or (once and once.exists()):
-            if once:
-                once.unlink(missing_ok=True)
+        hold(options.fake_state)
+        time.sleep(options.fake_seconds)
+        if text == "die":
             os._exit(9)
         if text == "hang":
             time.sleep(3600)
