@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from motion_embedding.benchmark.groups import with_groups
+from motion_embedding.benchmark.groups import grouped_by_complexity
 from motion_embedding.benchmark.items import Clip
-from motion_embedding.benchmark.manifest import Manifest, MetricSettings
+from motion_embedding.benchmark.prepared import Reference
 from motion_embedding.benchmark.reference import object_path, prepare_reference
 from motion_embedding.video import VideoRequest
 
@@ -42,25 +43,24 @@ def draw(folder: Path, path: np.ndarray, masks: bool) -> Clip:
     return Clip(folder.name, folder / "frames", fps=8, masks=folder / "masks" if masks else None)
 
 
-def a_manifest(clips: list[Clip], by_complexity: bool = True) -> Manifest:
-    return Manifest("m", tuple(clips), FORM, (0,), (), MetricSettings(), Path("m.yaml"), by_complexity)
+def classes(references: list[Reference]) -> dict[str, str]:
+    return {reference.clip.name: reference.clip.group for reference in grouped_by_complexity(references, FORM)}
 
 
 @pytest.mark.parametrize("masks", [True, False], ids=["masks", "tracks alone"])
 def test_clips_are_classed_by_the_complexity_of_their_motion(tmp_path: Path, masks: bool) -> None:
     clips = [draw(tmp_path / name, path, masks) for name, path in PATHS.items()]
-    references = {clip.name: tmp_path / f"{clip.name}.mp4" for clip in clips}
-    for clip in clips:
-        prepare_reference(clip, FORM, references[clip.name])
-    grouped = with_groups(a_manifest(clips), references)
-    assert {c.name: c.group for c in grouped.clips} == {"straight": "easy", "bend": "medium", "circle": "hard"}
-    without = with_groups(a_manifest(clips), {name: file for name, file in references.items() if name != "bend"})
-    assert {c.name: c.group for c in without.clips} == {"straight": "easy", "bend": "", "circle": "medium"}
+    references = [Reference(clip, tmp_path / f"{clip.name}.mp4", "digest") for clip in clips]
+    for reference in references:
+        prepare_reference(reference.clip, FORM, reference.file)
+    assert classes(references) == {"straight": "easy", "bend": "medium", "circle": "hard"}
+    broken = [replace(r, digest="", error="no") if r.clip.name == "bend" else r for r in references]
+    assert classes(broken) == {"straight": "easy", "bend": "", "circle": "medium"}
 
 
-def test_groups_of_a_manifest_that_names_them_stay() -> None:
-    manifest = a_manifest([Clip("a", Path("a.mp4"), group="mine")], by_complexity=False)
-    assert with_groups(manifest, {}) is manifest
+def test_clips_that_cannot_be_prepared_are_in_no_class() -> None:
+    assert classes([Reference(Clip("a", Path("a.mp4"), group="old"), Path("a.mp4"), error="no")]) == {"a": ""}
+    assert classes([]) == {}
 
 
 def test_the_objects_path_is_that_of_its_mask_in_the_prepared_frames(tmp_path: Path) -> None:
