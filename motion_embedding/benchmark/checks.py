@@ -25,10 +25,12 @@ def problems_of_folder(folder: Path) -> Iterator[str]:
         yield f"--out: only {free / 2**20:.1f} MiB are free in {there}; make room."
 
 
-def problems_of_host(options: HostOptions | None) -> Iterator[str]:
-    """Why no ComfyUI can be started on this machine; ``options`` None: none was found."""
+def problems_of_host(options: HostOptions | None, here: bool = True) -> Iterator[str]:
+    """Why no ComfyUI can be started; ``options`` None: none was found. Not ``here``: the paths are other machines'."""
     if options is None:
         yield "--comfyui: no ComfyUI was found; name the folder that has its main.py, or set COMFYUI_PATH."
+        return
+    if not here:
         return
     if not (options.comfyui / "main.py").is_file():
         yield f"--comfyui: there is no main.py in {options.comfyui}; name ComfyUI's own folder."

@@ -49,8 +49,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _list_items(manifest, folder, selection)
     problems = list(problems_of_folder(folder))
-    if not options.ray and any(not method.videos for method in manifest.methods):
-        problems += problems_of_host(host)
+    if any(not method.videos for method in manifest.methods):
+        problems += problems_of_host(host, here=not options.ray)
     if problems:
         return _complain("\n".join(problems), _USAGE)
     with Results(folder) as results:
@@ -125,6 +125,7 @@ def _host(options: argparse.Namespace) -> HostOptions | None:
 
 
 def _pool(options: argparse.Namespace, host: HostOptions) -> Pool:
+    print("Starting ComfyUI, which takes a while.", flush=True)
     if options.ray:
         from .ray_pool import RayPool
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .failure import BenchmarkError
+from .failure import BenchmarkError, brief
 from .job_prompt import JobError
 from .work import Event, Job, Outcome, Pool, What
 
@@ -136,7 +136,7 @@ class _Run:
     def lose(self, task: Task, event: Event) -> None:
         losses = self.losses[task.id] = self.losses.get(task.id, 0) + 1
         if losses <= self.retries:
-            log.warning("%s was lost with %s and is tried again: %s", event.worker, task.id, event.reason)
+            log.warning("%s was lost with %s and is tried again: %s", event.worker, task.id, brief(event.reason))
             self.queue.put_back(task)
         else:
             times = "once" if losses == 1 else f"{losses} times"

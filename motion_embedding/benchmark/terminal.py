@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from .failure import brief
 from .run import Plan, Progress, Summary
 
 _SHOWN_FAILURES = 20
@@ -21,7 +22,7 @@ class Ticker:
         elapsed = time.monotonic() - self._begin
         left = elapsed / progress.done * (progress.total - progress.done)
         failed = f", {progress.failed} failed" if progress.failed else ""
-        last = f"{progress.last.id}: {progress.last.error.splitlines()[0] if progress.last.error else 'made'}"
+        last = f"{progress.last.id}: {brief(progress.last.error) if progress.last.error else 'made'}"
         tick(
             f"{progress.done}/{progress.total}{failed}, {progress.last.seconds:.1f} s, {_span(left)} left, {last}",
             last=False,
@@ -51,9 +52,9 @@ def print_plan(name: str, plan: Plan, folder: Path) -> None:
 def print_summary(summary: Summary) -> None:
     print(f"{summary.made} made, {len(summary.failures)} failed")
     for id, error in list(summary.failures.items())[:_SHOWN_FAILURES]:
-        print(f"  {id}: {error}")
+        print(f"  {id}: {brief(error)}")
     if (more := len(summary.failures) - _SHOWN_FAILURES) > 0:
-        print(f"  ... and {more} more, in failed/")
+        print(f"  ... and {more} more; failed/ has all of each")
 
 
 def _span(seconds: float) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from demo.host import comfyui_path
-from motion_embedding.benchmark import prepared
+from motion_embedding.benchmark import checks, cli, prepared
 from motion_embedding.benchmark.cli import main
+from motion_embedding.benchmark.failure import brief
 from tests.motion_embedding.benchmark.fakes import (
     FAKE_COMFYUI,
     calls,
@@ -198,6 +199,25 @@ def test_everything_that_is_wrong_is_said_at_once_before_anything_starts(state, 
     for option, value in zip(options[::2], options[1::2], strict=True):
         assert f"{option}: " in said and value in said
     assert starts(state) == []
+
+
+def test_without_a_comfyui_anywhere_the_run_asks_for_one(state, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("COMFYUI_PATH")
+    monkeypatch.setattr(cli, "_SHIPPED_HOST", tmp_path / "none")
+    assert generate(write_benchmark(tmp_path)) == 2
+    assert generate(write_benchmark(tmp_path), "--ray", "auto") == 2
+    assert capsys.readouterr().err.count("no ComfyUI was found") == 2
+
+
+def test_a_disk_without_room_is_found_before_anything_starts(state, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checks, "LEAST_ROOM", 2**60)
+    assert generate(write_benchmark(tmp_path), "--out", "out") == 2
+    assert "MiB are free" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_long_reason_is_shown_by_its_first_and_last_line():
+    assert brief("It died. Its log ends:\nmany\nlines\n  MemoryError\n") == "It died. Its log ends: [...] MemoryError"
+    assert brief("one line") == "one line"
 
 
 @pytest.mark.parametrize(
