@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -39,7 +43,7 @@ def connect(address: str, patience: float = 45.0) -> ModuleType:
     own = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE} if address == LOCAL else {}
     if not own:
         _try(address, patience)
-    with tempfile.TemporaryDirectory() as staged:
+    with tempfile.TemporaryDirectory() as staged, _own_sigterm():
         # As working directory and not as `py_modules`: without one, Ray puts the driver's own folder first on every
         # worker's import path, where a machine may hold an older copy of this package.
         shutil.copytree(_PACKAGE, Path(staged) / _PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -54,6 +58,19 @@ def connect(address: str, patience: float = 45.0) -> ModuleType:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _unusable(address, str(error)) from error
     return ray
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this process does when it is asked to end: Ray would have it end without another word."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _try(address: str, patience: float) -> None:
@@ -76,6 +93,7 @@ def _try(address: str, patience: float) -> None:
 def _unusable(address: str, cause: str) -> InputError:
     mend = (
         "Give the address that `ray start --head` printed (port 6379 unless chosen; ray://HOST:10001 from outside the "
-        f"cluster, with ray[client]), open the port, and use one version of Ray and of Python; or use --ray {LOCAL}."
+        "cluster, with ray[client]), open the port, set RAY_AUTH_MODE=token where the cluster asks for its token, and "
+        f"use one version of Ray and of Python; or use --ray {LOCAL}."
     )
     return InputError("--ray", f"No Ray cluster can be used at {address!r}: {cause}", mend)

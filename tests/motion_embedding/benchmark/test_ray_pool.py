@@ -124,12 +124,14 @@ def all_are_right(recorded: dict[str, Outcome], count: int) -> bool:
 
 def test_a_killed_worker_costs_only_the_item_it_had(cluster: Any, tmp_path: Path) -> None:
     options, count = fake_options(tmp_path, "--fake-seconds", "0.3"), 12
+    handler = signal.getsignal(signal.SIGTERM)
 
     def kill_the_first() -> None:
         os.kill(parent(starts(tmp_path)[0]), signal.SIGKILL)
 
     with contextlib.closing(Watched(RayPool(cluster.address, options), 4, kill_the_first)) as pool:
         assert list(pool.workers) == ["ray-1", "ray-2"]
+        assert signal.getsignal(signal.SIGTERM) is handler
         recorded, attempts = outcomes(pool, count)
         wait_until(lambda: not is_running(starts(tmp_path)[0]))
     assert all_are_right(recorded, count)
