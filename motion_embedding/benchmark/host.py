@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
 from typing import Any
 
 from .server import Server, ServerError
 
-# Waits for the end of its input, which comes when this process is gone, however it went; then clears up.
-# dash does not understand `kill -KILL --`.
-_GUARD = 'read -r _; kill -s KILL -- "-$1"; rm -rf -- "$2"'
+# Waits for the end of its input, which comes when this process is gone, however it went; then clears up. A line means
+# that it is not needed any more. It is no child of this process: Ray kills the children of a worker that it ends.
+# (dash does not understand `kill -KILL --`.)
+_GUARD = 'exec 3<&0; (read -r _ <&3 || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }) &'
 
 
 class HostServer(Server):
@@ -42,6 +44,7 @@ class HostServer(Server):
             self._guard = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
             )
+            self._guard.wait()  # it has left the guard behind
         super()._wait_until_ready()
 
     def _alive(self) -> bool:
@@ -51,8 +54,7 @@ class HostServer(Server):
     def _stop(self) -> None:
         with self._lock:
             if self._guard is not None:  # first: a process id that is free again may be somebody else's
-                self._guard.kill()
-                self._guard.wait()
-                self._guard.stdin.close()
+                with contextlib.suppress(BrokenPipeError), self._guard.stdin as guard:
+                    guard.write(b"\n")
                 self._guard = None
             super()._stop()

@@ -45,8 +45,9 @@ QUICK_TO_NOTICE = {
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    scratch = tmp_path_factory.mktemp("scratch")
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", TMPDIR=str(scratch))
     from ray.cluster_utils import Cluster
 
     before = set(ray_processes())
@@ -54,7 +55,9 @@ def cluster() -> Iterator[Any]:
     cluster.add_node(**NODE)
     yield cluster
     cluster.shutdown()
+    del os.environ["TMPDIR"]
     wait_until(lambda: set(ray_processes()) <= before)
+    wait_until(lambda: not list(scratch.glob("motion-benchmark-*")), seconds=10)
 
 
 def ray_processes() -> list[int]:
