@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 
 def all_nodes() -> list[type[io.ComfyNode]]:
-    from . import embedding, importing, model, noise, training, transform, video
+    from . import embedding, importing, measuring, model, noise, training, transform, video
 
     return [
         *video.NODES,
@@ -16,4 +16,5 @@ def all_nodes() -> list[type[io.ComfyNode]]:
         *importing.NODES,
         *transform.NODES,
         *noise.NODES,
+        *measuring.NODES,
     ]

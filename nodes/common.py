@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ CATEGORY = "motion embedding"
 Motion = io.Custom("MOTION_EMBEDDING")
 
 
-def register_folder() -> None:
-    """Make ``models/motion_embeddings`` known to the host, also when other paths were configured for it."""
-    default = str(Path(folder_paths.models_dir) / FOLDER)
-    paths, _ = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))
-    folder_paths.folder_names_and_paths[FOLDER] = (list(dict.fromkeys([*paths, default])), {".safetensors"})
+def register_folder(name: str = FOLDER, extensions: Collection[str] = (".safetensors",)) -> None:
+    """Make ``models/<name>`` known to the host, also when other paths were configured for it."""
+    default = str(Path(folder_paths.models_dir) / name)
+    paths, _ = folder_paths.folder_names_and_paths.get(name, ([], set()))
+    folder_paths.folder_names_and_paths[name] = (list(dict.fromkeys([*paths, default])), set(extensions))
 
 
 def verdict(check: Callable[..., object], *inputs: Any) -> bool | str:

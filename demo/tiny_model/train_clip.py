@@ -1,6 +1,6 @@
 """Train the sprite world's own CLIP: what says, on this machine, how well a picture fits a prompt.
 
-    python -m demo.tiny_model.train_clip --steps 1500
+    python -m demo.tiny_model.train_clip --steps 4000
 
 The result is a ``transformers`` folder like that of any CLIP, so the benchmark's text similarity and appearance
 leakage run here through the code that a real one goes through.
@@ -114,7 +114,7 @@ def train(steps: int, size: int, rate: float, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--out", type=Path, default=WEIGHTS)

@@ -30,7 +30,8 @@ def cotracker(
     """A tracker that follows a regular grid of points from the first frame with CoTracker3 (offline).
 
     Where CoTracker calls a point hidden (visibility at most 0.9) its position is NaN: a guess is no evidence. The
-    scores use only points seen throughout and thin them to their own fixed count, so the grid holds more.
+    scores leave out points seen in less than half of the clip and thin the rest to their own count, so the grid holds
+    more.
 
     Args:
         checkpoint: ``scaled_offline.pth`` or ``baseline_offline.pth``; read without unpickling code.
