@@ -38,8 +38,8 @@ COLUMNS = (
         "steps from frame to frame. The score is half the mean, over the result's tracks, of the best match in the "
         "reference, plus half the mean, over the reference's tracks, of the best match in the result "
         "(Yatim et al., arXiv 2311.17009), always the best of the same number of tracks. Chance is the result's mean "
-        "score against unrelated references (of a single clip: against turned and reversed copies of its motion), "
-        "ceiling what the reference scores against itself. Without any track a score is 0.",
+        "score against unrelated references (of a single clip: against turned and reversed copies of its motion; "
+        "scores.csv has both), ceiling what the reference scores against itself. Without any track a score is 0.",
     ),
     Column(
         "camera_pan_error",
@@ -92,6 +92,7 @@ COLUMNS = (
 SCORE_KEYS = (
     "motion_fidelity",
     "motion_fidelity_chance",
+    "motion_fidelity_chance_turned",
     "motion_fidelity_ceiling",
     "tracks_reference",
     "tracks_result",

@@ -17,9 +17,9 @@ def build_prompt(job: Job, clip_file: str, object_info: Mapping[str, Any]) -> tu
     """The API prompt of ``job``, and the id in it of the node that writes the result.
 
     ``clip_file`` is the name of the clip in the server's input folder. Only the output node and what leads to it are
-    kept, so that of a graph with several results (with and without the motion) one is computed. A saving node
-    with a ``filename_prefix`` gets one of its own per job: no job meets another's file, or is answered from the
-    server's cache with a file that has been collected and removed.
+    kept, so that of a graph with several results (with and without the motion) one is computed. The output node
+    gets an input of its own per job, its ``filename_prefix`` or one that ComfyUI does not pass on: no job is answered
+    from the server's cache with a file that has been collected and removed.
 
     Raises :class:`JobError` for a workflow that cannot be converted and for titles or inputs that are not there.
     """
@@ -30,8 +30,9 @@ def build_prompt(job: Job, clip_file: str, object_info: Mapping[str, Any]) -> tu
         prompt = set_inputs(prompt, {key: _boxed(value) for key, value in values.items()})
     except KeyError as error:
         raise JobError(f"{error.args[0]} The nodes are: {_titles(prompt)}.") from error
-    if isinstance(prompt[output]["inputs"].get("filename_prefix"), str):
-        prompt[output]["inputs"]["filename_prefix"] = f"benchmark/{job.id}"
+    inputs = prompt[output]["inputs"]
+    own = "filename_prefix" if isinstance(inputs.get("filename_prefix"), str) else "benchmark item"
+    inputs[own] = f"benchmark/{job.id}"
     return needed_for(prompt, output), output
 
 
@@ -43,7 +44,9 @@ def needed_for(prompt: Prompt, output: str) -> Prompt:
         if node_id not in needed:
             needed.add(node_id)
             inputs = prompt[node_id]["inputs"].values()
-            waiting += [str(value[0]) for value in inputs if isinstance(value, list) and str(value[0]) in prompt]
+            waiting += [
+                str(value[0]) for value in inputs if isinstance(value, list) and value and str(value[0]) in prompt
+            ]
     return {node_id: node for node_id, node in prompt.items() if node_id in needed}
 
 

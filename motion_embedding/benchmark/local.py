@@ -59,7 +59,7 @@ class LocalPool:
         while not self._closing.is_set():
             try:
                 worker.start()
-            except (WorkerLostError, OSError) as error:
+            except Exception as error:  # whatever it is: a thread that ended without a word would be waited for
                 failures += 1
                 if failures == _STARTS:
                     self._tell(worker, What.GONE, reason=f"it did not start {failures} times in a row: {error}")
@@ -67,7 +67,7 @@ class LocalPool:
                 self._closing.wait(_PAUSE)
                 continue
             failures = 0
-            self._tell(worker, What.READY)
+            self._events.put(Event(worker.name, What.READY, nodes=worker.nodes))
             self._work(member)
 
     def _work(self, member: _Member) -> None:

@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from .guard import Guard
 from .progress import Progress, ProgressListener
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,10 @@ log = logging.getLogger(__name__)
 
 class ServerError(RuntimeError):
     """The server did not start, died or did not answer; the message holds the end of its log."""
+
+
+class TimedOutError(ServerError):
+    """A run took longer than it may."""
 
 
 class WorkflowError(RuntimeError):
@@ -44,7 +50,7 @@ class WorkflowError(RuntimeError):
 
 
 class Server:
-    """A ComfyUI server of its own on a free local port, running while the context is open.
+    """A ComfyUI server of its own on a free local port, running once, while the context is open.
 
     Args:
         comfyui: ComfyUI's own folder, the one with ``main.py``. Nothing is written to it.
@@ -53,6 +59,7 @@ class Server:
         arguments: more command-line arguments for ComfyUI.
         python: the interpreter that has ComfyUI's requirements; this one unless given.
         start_timeout: seconds to wait for the first answer.
+        guarded: should this process be killed, the server is ended and ``work``, a scratch folder, removed.
     """
 
     def __init__(
@@ -63,19 +70,21 @@ class Server:
         arguments: Sequence[str] = (),
         python: str = "",
         start_timeout: float = 300,
+        guarded: bool = False,
     ) -> None:
         self.comfyui, self.base = comfyui.resolve(), base.resolve()
         self.work = (work or base).resolve()
         self.log_file = self.work / "server.log"
         self.address = ""
         self._arguments, self._start_timeout = list(arguments), start_timeout
-        self._python = python or sys.executable
+        self._python, self._guarded = python or sys.executable, guarded
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
+        self._lock, self._stopped = threading.Lock(), False
 
     def __enter__(self) -> Server:
         port = _free_port()
         self.address = f"http://127.0.0.1:{port}"
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         command = [self._python, str(self.comfyui / "main.py"), "--base-directory", str(self.base)]
         for folder in ("input", "output", "user"):
             (self.work / folder).mkdir(parents=True, exist_ok=True)
@@ -84,21 +93,34 @@ class Server:
         command += ["--port", str(port), "--disable-auto-launch", "--disable-api-nodes"]
         command += ["--database-url", "sqlite:///:memory:", "--max-upload-size", "4096"]
         command += [*_device_arguments(self._python), *self._arguments]
-        with self.log_file.open("wb") as output:
-            self._process = subprocess.Popen(
-                command, cwd=self.work, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
         try:
+            self._launch(command)
             self._wait_until_ready()
         except BaseException:
-            self._stop()
+            self.stop()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop it for good, now, from any thread, also while it starts: whoever waits for it gets a ServerError."""
+        with self._lock:
+            self._stopped = True
+            process, self._process = self._process, None
+            if self._guard is not None:  # first: a process id that is free again may be somebody else's
+                self._guard.release()
+                self._guard = None
+            if process is not None:
+                _end(process)
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        process = self._process  # another thread may stop it between two looks
+        return process is not None and process.poll() is None
 
     def object_info(self) -> dict[str, Any]:
         """Every node the server knows, by class, as the editor sees it."""
@@ -122,7 +144,8 @@ class Server:
 
         Raises:
             WorkflowError: the prompt is invalid, a node failed, or the run was interrupted.
-            ServerError: the server died, or ``timeout`` seconds passed.
+            TimedOutError: ``timeout`` seconds passed.
+            ServerError: the server died or was stopped.
         """
         client = uuid.uuid4().hex
         with ProgressListener(f"{self.address}/ws?clientId={client}") as events:
@@ -130,7 +153,7 @@ class Server:
             try:
                 history = self._wait_for(prompt_id, events, on_progress, time.monotonic() + timeout)
             except BaseException:
-                if self._alive():
+                with contextlib.suppress(ServerError, HTTPError):  # gone, or hanging: what went wrong before counts
                     self._cancel(prompt_id)
                 raise
         _raise_if_failed(history)
@@ -184,7 +207,7 @@ class Server:
                     on_progress(event)
             if history:
                 return history
-        raise ServerError("The workflow did not finish in time.")
+        raise TimedOutError("The workflow did not finish in time.")
 
     def _request(self, path: str, body: bytes | None = None, kind: str = "application/json") -> Any:
         request = Request(self.address + path, data=body, headers={"Content-Type": kind})
@@ -196,6 +219,17 @@ class Server:
         except (URLError, TimeoutError, ConnectionError) as error:
             raise ServerError(f"ComfyUI does not answer {path} ({error}). Its log ends:\n{self.log_tail()}") from error
         return json.loads(content) if content else None
+
+    def _launch(self, command: Sequence[str]) -> None:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        with self._lock, self.log_file.open("wb") as output:
+            if self._stopped:
+                raise ServerError("ComfyUI was stopped before it had started.")
+            self._process = subprocess.Popen(
+                command, cwd=self.work, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+            if self._guarded:
+                self._guard = Guard(self._process.pid, self.work)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._start_timeout
@@ -210,28 +244,19 @@ class Server:
                 return
         raise ServerError(f"ComfyUI did not start in {self._start_timeout:.0f} s. Its log ends:\n{self.log_tail()}")
 
-    def _alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
     def _require_alive(self) -> None:
-        if not self._alive():
+        if not self.alive():
             raise ServerError(f"ComfyUI is not running any more. Its log ends:\n{self.log_tail()}")
 
-    def _stop(self) -> None:
-        if self._process is None:
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, sign)
+            process.wait(timeout=10)
             return
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, sign)
-            except ProcessLookupError:
-                break
-            try:
-                self._process.wait(timeout=10)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        self._process.wait()
-        self._process = None
+    process.wait()
 
 
 def _free_port() -> int:

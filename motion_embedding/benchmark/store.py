@@ -21,7 +21,9 @@ from .items import Item
 from .work import Outcome
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_LEFTOVERS = ".*.tmp"  # what `replacing` was writing when its process was killed
+# Where `replacing` may have been writing when its process was killed, and its names. Nowhere else is anything removed.
+_FOLDERS = ("", "clips", "items", "failed", "scores", "scores/references")
+_LEFTOVERS = ".*." + 8 * "[0-9a-f]" + ".tmp"
 
 
 class Results:
@@ -45,8 +47,9 @@ class Results:
         except BlockingIOError:
             self._lock.close()
             raise BenchmarkError(f"Another run is writing into {self.folder}; wait for it or stop it first.") from None
-        for file in self.folder.rglob(_LEFTOVERS):
-            file.unlink(missing_ok=True)
+        for name in _FOLDERS:
+            for file in (self.folder / name).glob(_LEFTOVERS):
+                file.unlink(missing_ok=True)
         return self
 
     def __exit__(

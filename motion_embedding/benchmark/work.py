@@ -69,12 +69,14 @@ class What(Enum):
 
 @dataclass(frozen=True)
 class Event:
-    """News of one worker; ``outcome`` with DONE, ``reason`` with LOST and GONE."""
+    """News of one worker; ``outcome`` with DONE, ``reason`` with LOST and GONE; with READY may come ``nodes``, what its
+    ComfyUI knows (its answer to ``/object_info``)."""
 
     worker: str
     what: What
     outcome: Outcome | None = None
     reason: str = ""
+    nodes: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
 
 class Pool(Protocol):

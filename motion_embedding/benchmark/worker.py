@@ -9,26 +9,21 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.error import HTTPError
 
-from .host import HostServer
 from .job_prompt import JobError, build_prompt
 from .result_file import read_result
-from .server import ServerError, WorkflowError
+from .server import Server, ServerError, TimedOutError, WorkflowError
 from .work import HostOptions, Job, Outcome
 
 
 class WorkerLostError(RuntimeError):
     """The worker's ComfyUI did not start, died, or stopped answering: not the fault of the job it had, as far as one
     can tell."""
-
-
-class _TooLongError(Exception):
-    """The job took longer than it may."""
 
 
 class Worker:
@@ -44,7 +39,7 @@ class Worker:
 
     def __init__(self, options: HostOptions, name: str) -> None:
         self.options, self.name = options, name
-        self._server: HostServer | None = None
+        self._server: Server | None = None
         self._object_info: dict[str, Any] = {}
         self._clip = ("", "")
         """Digest of the clip that lies in the input folder, and its name there."""
@@ -59,7 +54,12 @@ class Worker:
     ) -> None:
         self.close()
 
-    def start(self) -> HostServer:
+    @property
+    def nodes(self) -> Mapping[str, Any]:
+        """The nodes that the worker's ComfyUI knows, once it has started (its answer to ``/object_info``)."""
+        return self._object_info
+
+    def start(self) -> Server:
         """Start ComfyUI unless it is running; takes seconds to minutes. Raises :class:`WorkerLostError`."""
         server = self._server
         if server is not None and server.alive():
@@ -72,7 +72,7 @@ class Worker:
             scratch = Path(tempfile.mkdtemp(prefix="motion-benchmark-"))
             base = options.base or options.comfyui
             arguments = ("--disable-metadata", *options.arguments)
-            server = HostServer(options.comfyui, base, scratch, arguments, options.python)
+            server = Server(options.comfyui, base, scratch, arguments, options.python, guarded=True)
             self._server = server
         try:
             with _losing(server):
@@ -98,7 +98,7 @@ class Worker:
                 video, suffix = self._make(server, job)
         except (JobError, WorkflowError) as error:
             return Outcome(job.id, self.name, time.monotonic() - begin, error=str(error))
-        except _TooLongError:
+        except TimedOutError:
             # What hangs may go on hanging: the next job gets a fresh server.
             self._stop()
             cause = f"It was stopped after {self.options.timeout:g} s, the longest that an item may take."
@@ -114,23 +114,19 @@ class Worker:
             self._closed = True
         self._stop()
 
-    def _make(self, server: HostServer, job: Job) -> tuple[bytes, str]:
+    def _make(self, server: Server, job: Job) -> tuple[bytes, str]:
         prompt, output = build_prompt(job, self._upload(server, job), self._object_info)
-        deadline = time.monotonic() + self.options.timeout
-        try:
-            history = server.run(prompt, timeout=self.options.timeout)
-        except ServerError as error:
-            if time.monotonic() >= deadline:
-                raise _TooLongError from error
-            raise
+        history = server.run(prompt, timeout=self.options.timeout)
         files = server.outputs({"outputs": {output: history["outputs"].get(output, {})}})
         try:
             return read_result(files, job.clip)
         finally:
-            for file in files:
-                file.unlink(missing_ok=True)
+            # Not what a node wrote elsewhere, to a folder of the user's own, nor an upload that it passed on.
+            for file in map(Path.resolve, files):
+                if any(file.is_relative_to(server.work / folder) for folder in ("output", "temp")):
+                    file.unlink(missing_ok=True)
 
-    def _upload(self, server: HostServer, job: Job) -> str:
+    def _upload(self, server: Server, job: Job) -> str:
         """The name of the job's clip in the input folder, where only the last clip is kept."""
         digest = hashlib.sha256(job.clip).hexdigest()
         if self._clip[0] != digest:
@@ -154,11 +150,11 @@ class Worker:
 
 
 @contextlib.contextmanager
-def _losing(server: HostServer) -> Iterator[None]:
+def _losing(server: Server) -> Iterator[None]:
     """Whatever a server that is gone or going can lead to, as :class:`WorkerLostError`."""
     try:
         yield
-    except (JobError, WorkflowError, WorkerLostError):
+    except (JobError, WorkflowError, TimedOutError):
         raise
     except ServerError as error:
         raise WorkerLostError(str(error)) from error

@@ -83,7 +83,7 @@ def chance_fidelity(
     """The motion fidelity that the result would have if it had nothing to do with the reference.
 
     With ``unrelated`` clips' tracks (best: the other references of a benchmark): the result's mean score against
-    them, for the best of as many tracks as in its score against the reference.
+    those that have some, for the best of as many tracks as in its score against the reference.
 
     Without: its mean score against surrogates of the reference, as is usual for correlations in time (Theiler
     et al. 1992). A surrogate keeps what raises a score by luck (how many tracks, how many rest, how alike they
@@ -101,9 +101,8 @@ def chance_fidelity(
     count = min(len(reference), len(result))
     if not count:
         return 0.0
-    if len(unrelated):
-        return float(np.mean([_score(*_alike(other, result, tracks), count, epsilon) for other in unrelated]))
-    return float(np.mean([_score(surrogate, result, count, epsilon) for surrogate in _surrogates(reference)]))
+    followed = [other for clip in unrelated if len(other := _alike(clip, result, tracks)[0])]
+    return float(np.mean([_score(other, result, count, epsilon) for other in followed or _surrogates(reference)]))
 
 
 def trajectory_correlation(reference: np.ndarray, result: np.ndarray, floor: float = STATIC_FLOOR) -> float:

@@ -85,12 +85,14 @@ def measure(
         reference, result: as :func:`gather` gives them, with the same tracker and encoders.
         text: ``[D]``, the prompt's features by the encoder of ``features``.
         unrelated: clips that have nothing to do with the result, best the other references of a benchmark. Chance and
-            leakage are computed against them; without any, chance is computed from surrogates of the reference
-            (:func:`.fidelity.chance_fidelity`) and leakage cannot be said.
+            leakage are computed against them; without any, chance is that of the turned reference and leakage cannot
+            be said.
 
     Returns:
-        ``motion_fidelity``, ``motion_fidelity_chance``, ``motion_fidelity_ceiling`` (the reference against itself;
-        0 where it has no track); ``tracks_reference``, ``tracks_result`` (numbers of tracks);
+        ``motion_fidelity``, ``motion_fidelity_chance``, ``motion_fidelity_chance_turned`` (against surrogates of the
+        reference, always: a zoom finds a partner in a roll, which unrelated clips need not show; for both see
+        :func:`.fidelity.chance_fidelity`), ``motion_fidelity_ceiling`` (the reference against itself; 0 where it has
+        no track); ``tracks_reference``, ``tracks_result`` (numbers of tracks);
         ``camera_pan_error`` (% of the diagonal per step), ``camera_zoom_error`` (% per step), ``camera_roll_error``
         (degrees per step); ``text_similarity``, ``temporal_consistency``, ``appearance_leakage``. None where it
         cannot be said: no encoder, no text, no unrelated clip, or a camera that cannot be told.
@@ -103,6 +105,7 @@ def measure(
     return {
         "motion_fidelity": motion_fidelity(*tracks),
         "motion_fidelity_chance": chance_fidelity(*tracks, others),
+        "motion_fidelity_chance_turned": chance_fidelity(*tracks),
         "motion_fidelity_ceiling": motion_fidelity(tracks[0], tracks[0]),
         "tracks_reference": len(tracks[0]),
         "tracks_result": len(tracks[1]),

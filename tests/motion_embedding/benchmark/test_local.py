@@ -9,6 +9,7 @@ import pytest
 from motion_embedding.benchmark import local
 from motion_embedding.benchmark.local import LocalPool
 from motion_embedding.benchmark.work import What
+from motion_embedding.benchmark.worker import Worker
 from tests.motion_embedding.benchmark.fakes import calls, fake_job, fake_options, fake_video, is_running, starts
 
 READY, DONE, LOST, GONE = What.READY, What.DONE, What.LOST, What.GONE
@@ -65,6 +66,15 @@ def test_a_worker_that_fails_to_start_three_times_is_gone(open_pool, tmp_path):
     (gone,) = wait_for(pool, 1)
     assert gone.what is GONE and "3 times" in gone.reason and "refused to start, as told" in gone.reason
     assert len(starts(tmp_path)) == 3
+
+
+def test_whatever_goes_wrong_at_the_start_the_worker_is_gone_with_its_reason(open_pool, tmp_path, monkeypatch):
+    def start(worker):
+        raise TypeError("a mistake of ours")
+
+    monkeypatch.setattr(Worker, "start", start)
+    (gone,) = wait_for(open_pool({"one": fake_options(tmp_path)}), 1)
+    assert gone.what is GONE and "a mistake of ours" in gone.reason
 
 
 def test_an_unexpected_error_is_the_jobs_and_the_worker_goes_on(open_pool, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motion_embedding.benchmark import instruments
+from motion_embedding.benchmark import instruments, scorer
 from motion_embedding.benchmark.columns import SCORE_KEYS
 from motion_embedding.benchmark.instruments import Instruments, fingerprint, read_frames
 from motion_embedding.benchmark.manifest import MetricSettings
@@ -137,17 +137,21 @@ def test_a_stopped_run_keeps_what_it_has_and_goes_on_there(generated, scored, tm
 def test_a_reference_is_tracked_once_however_many_clips_there_are(tmp_path, looked_at, monkeypatch):
     tracks = np.cumsum(np.ones((4, 8, 2)), axis=1)
     monkeypatch.setattr(instruments, "gather", lambda frames, *_: Evidence(frames, tracks))
+    kept = []
+    measure = scorer.measure
+    monkeypatch.setattr(scorer, "measure", lambda *args: kept.append((args[0], *args[3])) or measure(*args))
     folder = write_results(tmp_path, (FAITHFUL,), clips=11, prompts=1, seeds=(1, 2), groups=())
     score_folder(folder)
     references = [name for name in looked_at if (folder / "clips" / name).is_file()]
     assert sorted(references) == sorted({f"{index}.mp4" for index in range(11)})
     assert len(looked_at) == 11 + 22
+    assert {len(reference.frames) for references in kept for reference in references} == {1}, "pictures stay in memory"
 
 
 def test_unrelated_clips_are_at_most_eight_of_the_same_few_and_never_the_clip_itself(tmp_path):
     benchmark = read_benchmark(_names_only(tmp_path, 20))
-    scorer = Scorer(benchmark, MetricSettings())
-    chosen = {name: scorer.unrelated(name) for name in benchmark.references}
+    many = Scorer(benchmark, MetricSettings())
+    chosen = {name: many.unrelated(name) for name in benchmark.references}
     assert all(len(others) == 8 and name not in others for name, others in chosen.items())
     assert len({other for others in chosen.values() for other in others}) == 9
     few = Scorer(read_benchmark(_names_only(tmp_path, 3)), MetricSettings())

@@ -7,8 +7,10 @@ import json
 import pytest
 
 from demo.host import comfyui_path
+from motion_embedding.benchmark.job_prompt import build_prompt
 from motion_embedding.benchmark.progress import Progress, parse
 from motion_embedding.benchmark.server import Server, ServerError, WorkflowError
+from motion_embedding.benchmark.work import Job
 
 
 def video_prompt(prefix: str = "host/clip", frames: int = 3) -> dict:
@@ -100,3 +102,17 @@ def test_upload_keeps_the_content_and_gives_a_new_name_to_other_content(server, 
     assert (server.base / "input" / first).read_bytes() == bytes(range(256))
     file.write_bytes(b"other")
     assert server.upload(file) != first
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("node", ["SaveVideo", "PreviewImage"])
+def test_equal_prompts_of_two_jobs_both_write_their_files(server, node):
+    """Also where the node has no prefix: the host shall not answer with a file that was taken away."""
+    workflow = video_prompt(frames=2)
+    workflow["9"] = {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}
+    for name in ("a", "b"):
+        prompt, output = build_prompt(Job(name, "", workflow, {}, (), "", b"", node), "", {})
+        files = server.outputs({"outputs": {output: server.run(prompt)["outputs"][output]}})
+        assert files
+        for file in files:
+            file.unlink()  # fails where it is not there

@@ -96,12 +96,14 @@ def test_a_second_run_on_the_folder_is_refused_and_a_later_one_is_not(results):
 
 
 def test_what_a_killed_run_left_half_written_is_removed_and_nothing_else(tmp_path):
-    for name in ("items/.id-1.mp4.0a1b2c3d.tmp", "clips/.a.mp4.00000000.tmp", "items/id-2.mp4", "notes.tmp"):
+    left = (".scores.csv.01234567.tmp", "items/.id-1.mp4.0a1b2c3d.tmp", "scores/references/.a.json.00000000.tmp")
+    others = ("items/.mine.tmp", "items/id-2.mp4", "my/.own.0a1b2c3d.tmp", "notes.tmp")
+    for name in (*left, *others):
         file = tmp_path / name
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     with Results(tmp_path):
-        assert everything(tmp_path) == [".lock", "items/id-2.mp4", "notes.tmp"]
+        assert everything(tmp_path) == sorted([".lock", *others])
 
 
 @pytest.mark.parametrize(

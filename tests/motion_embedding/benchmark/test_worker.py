@@ -57,6 +57,11 @@ def test_nothing_of_a_job_is_left_but_the_last_clip(worker, tmp_path):
     assert kept.startswith("clip-") and files_in(tmp_path / "scratch")[-1] == "server.log"
 
 
+def test_only_what_lies_in_the_workers_own_folder_is_removed(worker, tmp_path):
+    assert worker.run(fake_job("a", "written elsewhere")).video == fake_video("written elsewhere")
+    assert files_in(tmp_path / "state" / "benchmark") == ["a_00001_.mp4"]
+
+
 @pytest.mark.parametrize(
     ("text", "cause"), [("refuse", "Value not in list: as told"), ("fail", "SaveClip (node 2): out of memory")]
 )
@@ -75,10 +80,11 @@ def test_a_server_that_dies_is_lost_and_the_next_run_starts_another(worker, tmp_
     assert len(starts(tmp_path / "state")) == 2
 
 
-def test_what_takes_too_long_is_the_items_own_fault_and_its_server_is_replaced(tmp_path):
+@pytest.mark.parametrize("text", ["hang", "hang and refuse to stop"])
+def test_what_takes_too_long_is_the_items_own_fault_and_its_server_is_replaced(tmp_path, text):
     state = tmp_path / "state"
     with Worker(fake_options(state, timeout=0.5), "w") as worker:
-        assert "stopped after 0.5 s" in worker.run(fake_job("slow", "hang")).error
+        assert "stopped after 0.5 s" in worker.run(fake_job("slow", text)).error
         assert worker.run(fake_job("good")).video == fake_video()
         first, second = starts(state)
         assert not is_running(first) and is_running(second)
@@ -142,6 +148,14 @@ def test_the_prompt_holds_what_the_output_needs_with_its_values():
         "filename_prefix": "benchmark/an-id",
     }
     assert WORKFLOW["2"]["inputs"]["text"] == ""
+
+
+@pytest.mark.parametrize("prefix", [{}, {"filename_prefix": ["1", 0]}])
+def test_an_output_without_a_prefix_gets_another_input_of_its_own(prefix):
+    save = {"class_type": "SaveClip", "inputs": {"clip": ["1", 0], "texts": [], **prefix}}
+    job = replace(fake_job("a"), workflow={"1": WORKFLOW["1"], "2": save}, values={}, output="SaveClip")
+    prompt, _ = build_prompt(job, "c.mp4", {})
+    assert prompt["2"]["inputs"] == {**save["inputs"], "benchmark item": "benchmark/a"}
 
 
 def test_a_list_is_a_value_and_no_link():

@@ -205,6 +205,12 @@ def test_chance_against_unrelated_clips_is_their_mean():
     assert chance_fidelity(reference, result, others) == pytest.approx(expected)
 
 
+def test_clips_without_tracks_do_not_lower_chance():
+    result, other, none = tracks(RIGHT, DOWN), tracks(DOWN, DOWN), np.zeros((0, 5, 2))
+    assert chance_fidelity(result, result, [none, other]) == chance_fidelity(result, result, [other]) > 0.5
+    assert chance_fidelity(result, result, [none]) == chance_fidelity(result, result)
+
+
 def test_chance_is_for_as_many_tracks_as_the_score():
     few, many, other = random_walks(9, 4, 8), random_walks(10, 64, 8), random_walks(11, 64, 8)
     assert chance_fidelity(few, many, [other]) < motion_fidelity(other, many) - 0.2

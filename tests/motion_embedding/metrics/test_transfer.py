@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from motion_embedding.metrics.fidelity import motion_fidelity
+from motion_embedding.metrics.fidelity import chance_fidelity, motion_fidelity
 from motion_embedding.metrics.transfer import Evidence, gather, measure
 
 KEYS = [
     "motion_fidelity",
     "motion_fidelity_chance",
+    "motion_fidelity_chance_turned",
     "motion_fidelity_ceiling",
     "tracks_reference",
     "tracks_result",
@@ -68,9 +69,9 @@ def test_the_reference_against_itself_is_the_ceiling(right):
     assert list(scores) == KEYS
     assert scores["motion_fidelity"] == scores["motion_fidelity_ceiling"] == pytest.approx(1)
     assert abs(scores["motion_fidelity_chance"]) < 0.1
-    assert [scores[key] for key in KEYS[5:8]] == pytest.approx([0, 0, 0], abs=1e-9)
+    assert [scores[key] for key in KEYS[6:9]] == pytest.approx([0, 0, 0], abs=1e-9)
     assert scores["tracks_reference"] == scores["tracks_result"] == len(right.tracks) > 30
-    assert [scores[key] for key in KEYS[8:]] == [None] * 3
+    assert [scores[key] for key in KEYS[9:]] == [None] * 3
 
 
 def test_another_look_with_the_same_motion_and_the_same_look_with_another(right, down):
@@ -109,12 +110,14 @@ def test_a_result_without_tracks_scores_zero_and_has_no_camera(right):
     scores = measure(right, gather(np.full((8, 120, 160, 3), 90, np.uint8)))
     assert scores["motion_fidelity"] == scores["motion_fidelity_chance"] == scores["tracks_result"] == 0
     assert scores["motion_fidelity_ceiling"] == pytest.approx(1)
-    assert [scores[key] for key in KEYS[5:]] == [None] * 6
+    assert [scores[key] for key in KEYS[6:]] == [None] * 6
 
 
 def test_chance_is_against_the_unrelated_where_there_are_some(right, down):
     scores = measure(right, down, unrelated=[down])
     assert scores["motion_fidelity_chance"] == pytest.approx(1)
+    turned = chance_fidelity(right.relative_tracks, down.relative_tracks)
+    assert scores["motion_fidelity_chance_turned"] == turned == measure(right, down)["motion_fidelity_chance"] < 0.2
     expected = motion_fidelity(right.relative_tracks, down.relative_tracks)
     assert measure(down, down, unrelated=[right])["motion_fidelity_chance"] == pytest.approx(expected)
 

@@ -4,7 +4,8 @@ a video by copying the uploaded one.
 It knows two nodes: ``LoadClip`` (``file``) and ``SaveClip`` (``clip``, ``text``, ``seed``, ``filename_prefix``). The
 result is the clip followed by a "free" box, which players skip, with the text and the seed, so that no two jobs have
 the same result. What else happens depends on the text: ``refuse`` is refused, ``fail`` fails, ``hang`` never ends,
-``die`` kills the server.
+``hang and refuse to stop`` does so and leaves whoever would stop it without an answer, ``die`` kills the server,
+``written elsewhere`` goes to the folder of ``--fake-state``.
 
 Options: ``--fake-state FOLDER`` (or the environment's ``FAKE_STATE``): a line ``<pid> <text> <seed>`` per executed
 output is appended to ``calls.txt`` there when it begins, and a line ``<pid>`` per start to ``starts.txt``. With a
@@ -48,6 +49,7 @@ def main() -> None:
         sys.exit("refused to start, as told")
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     server.options, server.histories, server.busy = options, {}, threading.Lock()
+    server.stuck = False
     server.serve_forever()
 
 
@@ -86,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer({"name": self.uploaded(body)})
         elif self.path == "/prompt":
             self.prompt(json.loads(body)["prompt"])
-        else:
+        elif not (self.server.stuck and self.path == "/queue"):
             self.answer({})
 
     def answer(self, content: object, status: int = 200) -> None:
@@ -132,18 +134,20 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(options.fake_seconds)
         if text == "die":
             os._exit(9)
-        if text == "hang":
+        if text.startswith("hang"):
+            self.server.stuck = "refuse to stop" in text
             time.sleep(3600)
         if text == "fail":
             raise RuntimeError("out of memory, as told\n")
         clip = (options.input_directory / prompt[inputs["clip"][0]]["inputs"]["file"]).read_bytes()
         said = f"{text}/{seed}".encode()
-        file = options.output_directory / f"{inputs['filename_prefix']}_00001_.mp4"
+        folder = options.fake_state if text == "written elsewhere" else options.output_directory
+        file = folder / f"{inputs['filename_prefix']}_00001_.mp4"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(clip + struct.pack(">I", len(said) + 8) + b"free" + said)
         return {
             "filename": file.name,
-            "subfolder": str(file.parent.relative_to(options.output_directory)),
+            "subfolder": os.path.relpath(file.parent, options.output_directory),
             "type": "output",
         }
 
