@@ -9,7 +9,9 @@ FEW_TRACKS = 8
 
 def as_table(scores: Mapping[str, float | None]) -> str:
     """What :func:`.transfer.measure` returned, as lines of plain text, each number with what it is held against."""
-    fidelity, chance, ceiling = (scores[f"motion_fidelity{end}"] for end in ("", "_chance", "_ceiling"))
+    fidelity, ceiling = scores["motion_fidelity"], scores["motion_fidelity_ceiling"]
+    # The higher one: where either kind of chance does as well, the score says nothing.
+    chance = max(scores["motion_fidelity_chance"], scores["motion_fidelity_chance_turned"])
     lines = [f"motion fidelity  {fidelity:.2f}   (by chance {chance:.2f}, the reference itself {ceiling:.2f})"]
     if ceiling > chance:
         way = (fidelity - chance) / (ceiling - chance)

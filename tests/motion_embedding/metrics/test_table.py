@@ -7,6 +7,7 @@ from motion_embedding.metrics.table import as_table
 SCORES = {
     "motion_fidelity": 0.8,
     "motion_fidelity_chance": 0.2,
+    "motion_fidelity_chance_turned": 0.1,
     "motion_fidelity_ceiling": 1.0,
     "tracks_reference": 40,
     "tracks_result": 30,
@@ -23,6 +24,10 @@ def test_the_score_stands_between_chance_and_ceiling():
     first, second, *_ = as_table(SCORES).splitlines()
     assert first == "motion fidelity  0.80   (by chance 0.20, the reference itself 1.00)"
     assert second.strip() == "75% of the way from chance to the reference itself"
+
+
+def test_the_higher_chance_counts():
+    assert "by chance 0.60" in as_table({**SCORES, "motion_fidelity_chance_turned": 0.6})
 
 
 def test_worse_than_chance_is_none_of_the_way():
