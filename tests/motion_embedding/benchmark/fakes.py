@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
-import subprocess
+import runpy
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -137,20 +138,47 @@ def run_here(manifest: Path, results: Path, state: Path, monkeypatch: pytest.Mon
     return main(["run", str(manifest), "--out", str(results), "--generate-only", *host])
 
 
+class Runner:
+    """``python -m motion_embedding.benchmark ARGUMENTS`` in a process of its own, which starts at once: it is forked
+    from one that has imported everything and done nothing, as importing torch takes seconds."""
+
+    def __init__(self, arguments: Sequence[str], state: Path) -> None:
+        self._output = state / "output.txt"
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        self._process = context.Process(target=_run_module, args=(list(arguments), str(state), str(self._output)))
+        self._process.start()
+        self.pid, self.kill, self.terminate = self._process.pid, self._process.kill, self._process.terminate
+
+    def ended(self, timeout: float = 0) -> bool:
+        self._process.join(timeout)
+        return self._process.exitcode is not None
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code and all it said, once it has ended, which must be soon."""
+        assert self.ended(60), "it does not end"
+        return self._process.exitcode, self._output.read_text()
+
+
+def _run_module(arguments: list[str], state: str, output: str) -> None:
+    os.environ |= {"FAKE_STATE": state, "TMPDIR": state}
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    sys.argv = ["motion_embedding.benchmark", *arguments]
+    runpy.run_module("motion_embedding.benchmark", run_name="__main__")
+
+
 @contextlib.contextmanager
-def runner(manifest: Path, results: Path, state: Path, hold: int) -> Iterator[subprocess.Popen[str]]:
+def runner(manifest: Path, results: Path, state: Path, hold: int) -> Iterator[Runner]:
     """``run --generate-only`` in a process of its own, once it is in the middle: the ``hold``-th call has begun, those
     before it are recorded, and it goes on when the file ``hold`` is removed from ``state``."""
     (state / "hold").write_text(str(hold))
-    command = [sys.executable, "-m", "motion_embedding.benchmark", "run", str(manifest), "--out", str(results)]
-    command += ["--generate-only", "--comfyui", str(FAKE_COMFYUI), "--python", fake_python(state)]
-    environment = {**os.environ, "FAKE_STATE": str(state), "TMPDIR": str(state)}
-    process = subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    arguments = ["run", str(manifest), "--out", str(results), "--generate-only"]
+    process = Runner([*arguments, "--comfyui", str(FAKE_COMFYUI), "--python", fake_python(state)], state)
     try:
-        wait_until(lambda: process.poll() is not None or len(calls(state)) == hold)
+        wait_until(lambda: process.ended() or len(calls(state)) == hold)
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.end()

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from demo.host import comfyui_path
 from motion_embedding.benchmark.job_prompt import build_prompt
 from motion_embedding.benchmark.progress import Progress, parse
 from motion_embedding.benchmark.server import Server, ServerError, WorkflowError
 from motion_embedding.benchmark.work import Job
+from tests.motion_embedding.benchmark.fakes import FAKE_COMFYUI, fake_python
 
 
 def video_prompt(prefix: str = "host/clip", frames: int = 3) -> dict:
@@ -40,8 +40,8 @@ def test_parse_finds_progress_among_the_messages(message, expected):
 
 def test_a_server_that_does_not_start_raises_with_the_end_of_its_log(tmp_path):
     with (
-        pytest.raises(ServerError, match="no-such-option"),
-        Server(comfyui_path(), tmp_path, arguments=["--no-such-option"]),
+        pytest.raises(ServerError, match="no-such-number"),
+        Server(FAKE_COMFYUI, tmp_path, arguments=["--fake-seconds", "no-such-number"], python=fake_python(tmp_path)),
     ):
         pass
 
