@@ -109,6 +109,8 @@ class MeasureMotionTransfer(io.ComfyNode):
         others = [seen["unrelated"]] if "unrelated" in seen else []
         scores = measure(seen["reference"], seen["result"], text, others)
         table = as_table(scores)
+        if prompt.strip() and text is None:
+            table += "\ntext similarity  not said: it needs clip and clip_vision"
         tell(table)
         drawn = side_by_side(clips["reference"], clips["result"], seen["reference"].tracks, seen["result"].tracks)
         picture = torch.from_numpy(drawn).float() / 255
@@ -133,7 +135,8 @@ def _tracker(name: str):
         return track_points
     from ..motion_embedding.metrics.cotracker import cotracker
 
-    return cotracker(folder_paths.get_full_path_or_raise(TRACKERS, name))
+    checkpoint = folder_paths.get_full_path_or_raise(TRACKERS, name)
+    return cotracker(checkpoint, device=comfy.model_management.get_torch_device())
 
 
 def _preview(picture: torch.Tensor) -> ui.PreviewVideo:

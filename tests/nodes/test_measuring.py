@@ -63,7 +63,9 @@ def test_another_look_and_size_with_the_same_motion_stays_near_one(node: Any) ->
 
 
 def test_what_needs_more_inputs_is_null_without_them(node: Any) -> None:
-    found = scores(node.execute(clip("up"), clip("up"), "lucas-kanade", prompt="a red star"))
+    output = node.execute(clip("up"), clip("up"), "lucas-kanade", prompt="a red star")
+    assert "needs clip and clip_vision" in output.args[1]
+    found = scores(output)
     assert {found[key] for key in ("text_similarity", "temporal_consistency", "appearance_leakage")} == {None}
 
 
@@ -104,9 +106,11 @@ def test_cancelling_stops_it_before_the_next_clip(node: Any) -> None:
     import comfy.model_management as management
 
     management.interrupt_current_processing(True)
-    with pytest.raises(management.InterruptProcessingException):
-        node.execute(clip("up"), clip("up"), "lucas-kanade")
-    management.interrupt_current_processing(False)
+    try:
+        with pytest.raises(management.InterruptProcessingException):
+            node.execute(clip("up"), clip("up"), "lucas-kanade")
+    finally:
+        management.interrupt_current_processing(False)
 
 
 @pytest.mark.server
@@ -114,6 +118,11 @@ def test_the_template_measures_over_http(server: Any) -> None:
     workflow = to_prompt(load(ROOT / "workflows" / "measure_motion.json"), server.object_info())
     file = server.upload(ROOT / "demo" / "clips" / "circle.mp4")
     workflow = set_inputs(workflow, {"Reference clip.file": file, "Result clip.file": file})
+    measuring = next(id for id, node in workflow.items() if node["class_type"] == "ME_MeasureMotionTransfer")
+    workflow["shown"] = {"class_type": "PreviewAny", "inputs": {"source": [measuring, 2]}}
     history = server.run(workflow)
+    found = json.loads(history["outputs"]["shown"]["text"][0])
+    assert found["motion_fidelity"] == pytest.approx(1)
+    assert found["motion_fidelity_chance"] < 0.5
     (picture,) = (file for file in server.outputs(history) if file.suffix == ".mp4" and "tracks" in file.name)
     assert decode_frames(picture, VideoRequest(frames=8)).frames.shape[0] == 8
