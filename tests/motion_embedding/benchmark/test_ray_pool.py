@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from motion_embedding.benchmark import ray_cluster
+from motion_embedding.benchmark.cli import main
 from motion_embedding.benchmark.ray_cluster import connect
 from motion_embedding.benchmark.ray_pool import RayPool, _Clips
 from motion_embedding.benchmark.scheduler import Task, run
@@ -22,6 +23,7 @@ from motion_embedding.benchmark.work import Event, HostOptions, Job, Outcome, Wh
 from motion_embedding.errors import InputError
 from tests.motion_embedding.benchmark.fakes import (
     FAKE_COMFYUI,
+    Runner,
     calls,
     checked_videos,
     fake_job,
@@ -33,8 +35,6 @@ from tests.motion_embedding.benchmark.fakes import (
     wait_until,
     write_benchmark,
 )
-
-ROOT = Path(__file__).resolve().parents[3]
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 QUICK_TO_NOTICE = {
@@ -58,6 +58,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     del os.environ["TMPDIR"]
     wait_until(lambda: set(ray_processes()) <= before)
     wait_until(lambda: not list(scratch.glob("motion-benchmark-*")), seconds=10)
+
+
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connects without the trial in another process, which takes seconds; the killed run has it."""
+    monkeypatch.setattr(ray_cluster, "_try", lambda *_: None)
 
 
 def ray_processes() -> list[int]:
@@ -125,7 +131,7 @@ def all_are_right(recorded: dict[str, Outcome], count: int) -> bool:
     return {name: outcome.video for name, outcome in recorded.items()} == videos
 
 
-def test_a_killed_worker_costs_only_the_item_it_had(cluster: Any, tmp_path: Path) -> None:
+def test_a_killed_worker_costs_only_the_item_it_had(cluster: Any, trusted: None, tmp_path: Path) -> None:
     options, count = fake_options(tmp_path, "--fake-seconds", "0.3"), 12
     handler = signal.getsignal(signal.SIGTERM)
 
@@ -149,7 +155,9 @@ def test_a_killed_worker_costs_only_the_item_it_had(cluster: Any, tmp_path: Path
     wait_until(lambda: not any(map(is_running, starts(tmp_path))))
 
 
-def test_a_machine_leaves_and_another_joins_whose_comfyui_does_not_start(cluster: Any, tmp_path: Path) -> None:
+def test_a_machine_leaves_and_another_joins_whose_comfyui_does_not_start(
+    cluster: Any, trusted: None, tmp_path: Path
+) -> None:
     options, count = fake_options(tmp_path, "--fake-seconds", "0.3"), 10
 
     def remove_a_machine() -> None:
@@ -178,17 +186,18 @@ def test_a_killed_run_goes_on_and_does_nothing_twice(cluster: Any, tmp_path: Pat
         f'#!/bin/sh\n[ "$1" = -c ] && exit 1\nexec {sys.executable} -S "$@" --fake-state {state} --fake-seconds 0.3\n'
     )
     python.chmod(0o755)
-    command = [sys.executable, "-m", "motion_embedding.benchmark", "run", str(manifest), "--out", str(results)]
-    command += ["--generate-only", "--comfyui", str(FAKE_COMFYUI), "--python", str(python), "--ray", cluster.address]
+    arguments = ["run", str(manifest), "--out", str(results), "--generate-only", "--comfyui", str(FAKE_COMFYUI)]
+    arguments += ["--python", str(python), "--ray", cluster.address]
 
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as first:
-        wait_until(lambda: len(records(results)) >= 3)
-        first.kill()
+    first = Runner(arguments, state)
+    wait_until(lambda: first.ended() or len(records(results)) >= 3)
+    first.kill()
+    first.end()
     wait_until(lambda: not any(map(is_running, starts(state))))
     before, finished = Counter(calls(state)), records(results)
     assert 3 <= len(finished) < 10
 
-    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True, timeout=100)
+    assert main(arguments) == 0
     assert len(checked_videos(results)) == 10
     assert finished.items() <= records(results).items(), "what was finished is left as it was"
     assert sum((Counter(calls(state)) - before).values()) == 10 - len(finished)
