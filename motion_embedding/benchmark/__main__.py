@@ -2,6 +2,10 @@
 
 import signal
 import sys
+from importlib.util import find_spec
+
+if find_spec("fcntl") is None:  # locks, process groups: nothing here is written for another system
+    sys.exit("The benchmark runs on Linux and macOS; on Windows, run it in WSL.")
 
 from .cli import main
 

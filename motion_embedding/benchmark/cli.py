@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,15 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
-from .checks import problems_of_folder, problems_of_host
+from .checks import problems_of_folder, problems_of_host, problems_of_scoring
 from .failure import BenchmarkError
 from .items import slug
 from .local import LocalPool
 from .manifest import Manifest, load_manifest
 from .prepared import prepare_references
+from .report import VIDEOS, write_report
 from .run import Selection, describe, generate, make_plan
 from .store import Results
-from .terminal import Ticker, print_plan, print_summary, shown, tick
+from .terminal import ScoringTicker, Ticker, print_plan, print_summary, shown
 from .work import HostOptions, Pool
 
 _SHIPPED_HOST = Path(__file__).resolve().parents[2] / ".host" / "ComfyUI"
@@ -51,15 +53,19 @@ def _run(options: argparse.Namespace) -> int:
     problems = list(problems_of_folder(folder))
     if any(not method.videos for method in manifest.methods):
         problems += problems_of_host(host, here=not options.ray)
+    if not options.generate_only:
+        problems += problems_of_scoring(manifest.metrics)
     if problems:
         return _complain("\n".join(problems), _USAGE)
     with Results(folder) as results:
         plan = make_plan(manifest, prepare_references(manifest, results), results, selection)
         describe(manifest, plan, results)
         print_plan(manifest.name, plan, folder)
-        ticker = Ticker()
-        summary = generate(manifest, plan, results, lambda: _pool(options, host), options.retries, ticker)
-        ticker.end()
+        ticker = Ticker(plan.missing)
+        try:
+            summary = generate(manifest, plan, results, lambda: _pool(options, host), options.retries, ticker)
+        finally:
+            ticker.end()
         print_summary(summary)
         if not options.generate_only:
             _score(results)
@@ -87,7 +93,7 @@ def _score_command(options: argparse.Namespace) -> int:
 
 def _report_command(options: argparse.Namespace) -> int:
     with Results(_existing(options.folder)) as results:
-        _report(results)
+        _report(results, options.videos, options.baseline)
     return 0
 
 
@@ -104,14 +110,16 @@ def _score(results: Results, options: argparse.Namespace | None = None) -> None:
         if options.cotracker:
             settings = replace(settings, tracker="cotracker", tracker_file=options.cotracker)
     with results.explaining():
-        score_folder(results.folder, settings, lambda done, total: tick(f"scored {done}/{total}", last=done == total))
+        ticker = ScoringTicker()
+        try:
+            score_folder(results.folder, settings, ticker)
+        finally:
+            ticker.end()
 
 
-def _report(results: Results) -> None:
-    from .report import write_report
-
+def _report(results: Results, videos: int = VIDEOS, baseline: str = "") -> None:
     with results.explaining():
-        print(f"Report: {shown(write_report(results.folder))}")
+        print(f"Report: {shown(write_report(results.folder, videos, baseline))}")
 
 
 def _host(options: argparse.Namespace) -> HostOptions | None:
@@ -121,7 +129,7 @@ def _host(options: argparse.Namespace) -> HostOptions | None:
         return None
     base = options.base.absolute() if options.base else None
     python = options.python or os.environ.get("COMFYUI_PYTHON", "")
-    return HostOptions(Path(named).expanduser().absolute(), base, python, timeout=options.timeout)
+    return HostOptions(Path(named).expanduser().absolute(), base, python, options.host_arguments, options.timeout)
 
 
 def _pool(options: argparse.Namespace, host: HostOptions) -> Pool:
@@ -129,9 +137,11 @@ def _pool(options: argparse.Namespace, host: HostOptions) -> Pool:
     if options.ray:
         from .ray_pool import RayPool
 
-        return RayPool(options.ray, host, options.workers)
+        return RayPool(options.ray, host, options.workers, options.cpus)
     if options.devices:
-        workers = {f"device-{n}": replace(host, arguments=("--cuda-device", n)) for n in options.devices}
+        workers = {
+            f"device-{n}": replace(host, arguments=("--cuda-device", n, *host.arguments)) for n in options.devices
+        }
         return LocalPool(workers)
     return LocalPool({f"worker-{number}": host for number in range(1, (options.workers or 1) + 1)})
 
@@ -159,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     score.set_defaults(command=_score_command)
     report = commands.add_parser("report", help="write report.html of a results folder from its scores")
     report.add_argument("folder", type=Path)
+    report.add_argument("--videos", type=_count, default=VIDEOS, help=f"the most results to show as videos ({VIDEOS})")
+    report.add_argument("--baseline", default="", metavar="METHOD", help="compare with this one at first (the first)")
     report.set_defaults(command=_report_command)
     return parser
 
@@ -170,24 +182,44 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--only", action="append", default=[], metavar="GLOB", help="clip, method or clip/method; repeat")
     run.add_argument("--limit", type=_count, default=0, help="make at most so many items")
     run.add_argument("--retries", type=_count, default=2, help="further attempts when a worker dies (2)")
-    run.add_argument("--timeout", type=float, default=3600.0, help="the longest one item may take, in seconds (3600)")
+    run.add_argument("--timeout", type=_above_zero, default=3600.0, help="seconds that one item may take (3600)")
     run.add_argument("--generate-only", action="store_true", help="neither score nor report")
     run.add_argument("--dry-run", action="store_true", help="list the items and what is missing; start nothing")
     host = run.add_argument_group("ComfyUI")
     host.add_argument("--comfyui", type=Path, help="ComfyUI's own folder ($COMFYUI_PATH)")
     host.add_argument("--base", type=Path, help="the folder with models and custom_nodes, if it is another")
     host.add_argument("--python", default="", help="the interpreter with ComfyUI's requirements ($COMFYUI_PYTHON)")
+    host.add_argument(
+        "--host-arguments", type=_words, default=(), metavar='"--lowvram ..."', help="more arguments for ComfyUI"
+    )
     where = run.add_argument_group("workers, each with a ComfyUI of its own")
     where.add_argument("--devices", type=_devices, default=(), help="a worker for each of these GPUs: 0,1")
     where.add_argument("--workers", type=_count, default=0, help="so many on this machine's one device (1), or on Ray")
     where.add_argument("--ray", metavar="ADDRESS", default="", help="workers on the machines of a Ray cluster")
+    where.add_argument("--cpus", type=_above_zero, default=1.0, help="cores for each worker on Ray (1)")
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return number
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
 
 
 def _devices(text: str) -> tuple[str, ...]:

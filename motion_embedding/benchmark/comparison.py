@@ -26,6 +26,10 @@ class Comparison:
         """Scored items of a method."""
         return len(self._rows[method])
 
+    def scenes(self, method: str, key: str) -> set[tuple[str, str, int]]:
+        """The scenes in which the method has a value of metric ``key``."""
+        return {scene for scene, row in self._rows[method].items() if row.values.get(key) is not None}
+
     def mean(self, method: str, key: str) -> Estimate | None:
         """The mean of metric ``key`` over everything the method made."""
         if (method, key) not in self._means:

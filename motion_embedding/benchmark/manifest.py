@@ -184,7 +184,7 @@ def _with_prompts(clips: list[Clip], document: Section) -> list[Clip]:
 def _metrics(document: Section, folder: Path) -> MetricSettings:
     section = document.section("metrics", ("clip", "appearance", "tracker"), {})
     found = {
-        key: existing_folder(section.at(key), section.text(key), folder)
+        key: _encoder_folder(section.at(key), section.text(key), folder)
         for key in ("clip", "appearance")
         if key in section
     }
@@ -197,6 +197,13 @@ def _metrics(document: Section, folder: Path) -> MetricSettings:
     cotracker = section.section("tracker", ("cotracker",))
     file = existing_file("metrics.tracker.cotracker", cotracker.text("cotracker"), folder)
     return MetricSettings(**found, tracker="cotracker", tracker_file=file)
+
+
+def _encoder_folder(path: str, name: str, folder: Path) -> Path:
+    found = existing_folder(path, name, folder)
+    if not (found / "config.json").is_file():
+        raise InputError(path, f"{found} has no config.json.", "Name a folder of a transformers model.")
+    return found
 
 
 def _check_seeds(manifest: Manifest) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from .document import Section, existing_file, kind, suggestion
 from .items import Method
+from .job_prompt import JobError, build_prompt
+from .work import Job
+from .workflow import Prompt
 
 FIELDS = ("clip", "prompt", "index", "seed")
 """What a pattern of ``videos`` may name in braces; ``index`` is the prompt's, from 1."""
@@ -28,6 +31,16 @@ def read_methods(section: Section, folder: Path) -> Iterator[Method]:
             raise InputError(section.at(name), "a method without a name.", "Give it one.")
         method = section.section(name, ("workflow", "inputs", "set", "output", "videos"))
         yield _made_elsewhere(name, method) if "videos" in method else _workflow_method(name, method, folder)
+
+
+def blank_prompt(method: Method, nodes: Mapping[str, Any]) -> Prompt:
+    """What every item of a workflow's method runs on a ComfyUI that knows ``nodes``, but for the items' own values.
+
+    Raises :class:`JobError` for a workflow that cannot be converted and for titles or inputs that are not there.
+    """
+    own = {target: "" for key in method.inputs if key != "clip" for target in method.inputs[key]}
+    job = Job("", "", method.workflow, {**method.values, **own}, method.inputs["clip"], "", b"", method.output)
+    return build_prompt(job, "", nodes)[0]
 
 
 def _made_elsewhere(name: str, section: Section) -> Method:
@@ -47,11 +60,22 @@ def _made_elsewhere(name: str, section: Section) -> Method:
 def _workflow_method(name: str, section: Section, folder: Path) -> Method:
     workflow = _workflow(section, folder)
     inputs = section.section("inputs", (*_NEEDED, *_OPTIONAL))
-    targets = {key: inputs.texts(key) for key in (*_NEEDED, *(key for key in _OPTIONAL if key in inputs))}
+    if "prompt" not in inputs:
+        mend = "Name the input that takes it; a workflow that takes none has `prompt: []`."
+        raise InputError(inputs.at("prompt"), "it is missing.", mend)
+    no_prompt = inputs.raw("prompt") == []
+    keys = [key for key in (*_NEEDED, *_OPTIONAL) if key in _NEEDED or key in inputs]
+    targets = {key: () if key == "prompt" and no_prompt else inputs.texts(key) for key in keys}
     changes = section.section("set", default={})
     values = {key: _plain(changes.at(key), value) for key, value in changes.values.items()}
     _check_targets([*((inputs.at(key), found) for key, found in targets.items()), (changes.path, tuple(values))])
-    return Method(name, workflow, targets, values, section.text("output"))
+    method = Method(name, workflow, targets, values, section.text("output"))
+    if _is_of_the_server(workflow):  # the editor's format leaves out titles that only a server can tell
+        try:
+            blank_prompt(method, {})
+        except JobError as error:
+            raise InputError(section.path, str(error), "Write titles and inputs as in the workflow.") from error
+    return method
 
 
 def _workflow(section: Section, folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import logging
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
@@ -117,9 +117,10 @@ class RayPool:
         except self._ray.exceptions.RayError as error:
             return self._after_death(name, what, _reason(error))
         if what is What.READY:
-            log.info("%s is ready on %s", name, answer)
+            machine, nodes = answer
+            log.info("%s is ready on %s", name, machine)
             self._failed_starts[name] = 0
-            return Event(name, What.READY)
+            return Event(name, What.READY, nodes=nodes)
         return Event(name, What.DONE, answer)
 
     def _after_death(self, name: str, was_to_be: What, reason: str) -> Event | None:
@@ -140,10 +141,10 @@ class _Machine:
         self._machine = socket.gethostname()
         self._worker = Worker(options, f"{name}@{self._machine}")
 
-    def start(self) -> str:
-        """Start ComfyUI; returns the name of this machine."""
+    def start(self) -> tuple[str, Mapping[str, Any]]:
+        """Start ComfyUI; returns the name of this machine and the nodes that its ComfyUI knows."""
         self._worker.start()
-        return self._machine
+        return self._machine, self._worker.nodes
 
     def run(self, job: Job, clip: bytes) -> Outcome:
         try:

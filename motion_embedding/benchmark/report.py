@@ -32,8 +32,11 @@ log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
 
+VIDEOS = 200
+"""The most results whose video is put into a page, unless said otherwise."""
 
-def write_report(folder: Path, videos: int = 200, baseline: str = "") -> Path:
+
+def write_report(folder: Path, videos: int = VIDEOS, baseline: str = "") -> Path:
     """Write ``report.html`` into a results folder, from its scores as they are; returns its path.
 
     Args:
@@ -49,7 +52,7 @@ def write_report(folder: Path, videos: int = 200, baseline: str = "") -> Path:
     baseline = baseline or benchmark.methods[0]
     if baseline not in benchmark.methods:
         raise InputError(
-            "baseline", f"there is no method {baseline!r}.", f"Name one of {', '.join(benchmark.methods)}."
+            "--baseline", f"there is no method {baseline!r}.", f"Name one of {', '.join(benchmark.methods)}."
         )
     rows = read_rows(benchmark)
     media = _Media(benchmark, rows, videos)

@@ -32,14 +32,26 @@ def verdict(comparison: Comparison) -> str:
     found = comparison.mean(best, column.key)
     number = f"{column.text(found.mean)}{_in_words(column, found, comparison.mean(best, 'motion_fidelity_chance'))}"
     name = f"<strong>{escape(best)}</strong>"
-    if len(comparison.methods) == 1:
-        return f"{name} has a motion fidelity of {number}."
+    silent = [method for method in comparison.methods if not comparison.mean(method, column.key)]
+    rest = f" Nothing of {_listed(silent)} has been scored." if silent else ""
+    rivals = [method for method in comparison.methods if method not in (best, *silent)]
+    if not rivals:
+        return f"{name} has a motion fidelity of {number}.{rest}"
+    unequal = any(comparison.scenes(method, column.key) != comparison.scenes(best, column.key) for method in rivals)
+    on = ", on the scenes that they share" if unequal else ""
+    others = _listed(rivals) if silent else "every other method"
     if comparison.leader(column):
-        return f"{name} carries the motion best: {number}, clearly ahead of every other method."
-    doubt = "but is not clearly ahead of every other method"
+        return f"{name} carries the motion best: {number}, clearly ahead of {others}{on}.{rest}"
+    doubt = f"but is not clearly ahead of {others}{on}"
     if found.clips < FEWEST_CLIPS:
         doubt = f"but from {found.clips} clip{'s' * (found.clips != 1)}; it takes {FEWEST_CLIPS} to tell methods apart"
-    return f"{name} has the highest motion fidelity, {number}, {doubt}."
+    return f"{name} has the highest motion fidelity, {number}, {doubt}.{rest}"
+
+
+def _listed(methods: Sequence[str]) -> str:
+    """Names of methods in a sentence."""
+    names = [f"<strong>{escape(method)}</strong>" for method in methods]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def methods_table(sections: Mapping[str, Comparison]) -> str:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from . import scheduler
+from .checks import problems_of_workflows
+from .failure import BenchmarkError
 from .groups import grouped_by_complexity
-from .items import Item, file_stem
+from .items import Item, Method, file_stem
 from .manifest import Manifest
 from .prepared import Reference
 from .store import Results
-from .work import Job, Outcome, Pool
+from .work import Event, Job, Outcome, Pool
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +123,7 @@ def generate(
     """Make what is missing, and record each item as soon as it has ended.
 
     ``make_pool`` is called only if an item needs a worker. Raises :class:`BenchmarkError` when there is no room or no
-    worker left.
+    worker left, or a worker's ComfyUI cannot run a workflow, as far as its list of nodes tells.
     """
     summary, attempted = Summary(), 0
 
@@ -148,10 +150,17 @@ def generate(
     if tasks:
         pool = make_pool()
         try:
-            scheduler.run(tasks, pool, record, retries)
+            methods = {item.method.name: item.method for item in plan.missing.values() if not item.method.videos}
+            scheduler.run(tasks, pool, record, retries, partial(_look, methods.values()))
         finally:
             pool.close()
     return summary
+
+
+def _look(methods: Collection[Method], event: Event) -> None:
+    """At every ComfyUI that has started, before it gets an item."""
+    if event.nodes is not None and (problems := [*problems_of_workflows(methods, event.nodes)]):
+        raise BenchmarkError("\n".join([f"The ComfyUI of {event.worker} cannot run what is asked for.", *problems]))
 
 
 def _fits(item: Item, pattern: str) -> bool:

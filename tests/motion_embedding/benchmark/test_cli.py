@@ -10,6 +10,7 @@ import pytest
 
 from demo.host import comfyui_path
 from motion_embedding.benchmark import checks, cli, local, prepared
+from motion_embedding.benchmark import ray_pool as ray_pool_module
 from motion_embedding.benchmark.cli import main
 from motion_embedding.benchmark.failure import brief
 from motion_embedding.benchmark.instruments import read_frames
@@ -19,6 +20,7 @@ from motion_embedding.benchmark.reference import reference_digest
 from motion_embedding.benchmark.work import Job
 from tests.motion_embedding.benchmark.fakes import (
     FAKE_COMFYUI,
+    WORKFLOW,
     calls,
     checked_videos,
     fake_python,
@@ -215,6 +217,66 @@ def test_without_a_comfyui_anywhere_the_run_asks_for_one(state, tmp_path, monkey
     assert capsys.readouterr().err.count("no ComfyUI was found") == 2
 
 
+def test_a_comfyui_that_lacks_a_node_or_a_title_is_refused_once_before_the_first_item(state, tmp_path, capsys):
+    lacking = {**WORKFLOW, "1": {**WORKFLOW["1"], "class_type": "LoadOfAnotherPack"}}
+    (tmp_path / "lacking.json").write_text(json.dumps(lacking))
+    editor = {"nodes": [{"id": 1, "type": "SaveClip", "widgets_values": ["", 0, ""]}], "links": []}
+    (tmp_path / "editor.json").write_text(json.dumps(editor))
+    inputs = {"clip": "Reference.file", "prompt": "Result.text"}
+    other = {"clip": "Reference.file", "prompt": "Save Clip.text"}
+    methods = {
+        "theirs": {"workflow": "lacking.json", "inputs": inputs, "output": "Result"},
+        "drawn": {"workflow": "editor.json", "inputs": other, "output": "Save Clip"},
+    }
+    assert generate(write_benchmark(tmp_path, methods=methods), "--out", "out") == 1
+    said = capsys.readouterr()
+    assert "methods.theirs: this ComfyUI does not know LoadOfAnotherPack" in said.err
+    assert "methods.drawn: 0 nodes in the workflow are called 'Reference'" in said.err
+    assert calls(state) == [] and not (tmp_path / "out" / "failed").exists() and "failed" not in said.out
+
+
+def test_what_scoring_needs_is_asked_for_before_anything_is_made(state, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    manifest = write_benchmark(tmp_path, clips=1)
+    assert main(["run", str(manifest)]) == 2
+    assert "pip install opencv-python-headless" in capsys.readouterr().err and starts(state) == []
+    assert generate(manifest) == 0
+
+
+def test_arguments_for_comfyui_and_cores_for_ray_are_handed_on(state, tmp_path, monkeypatch):
+    manifest, made = write_benchmark(tmp_path, ["a star"], clips=1), []
+
+    class Noted(cli.LocalPool):
+        def __init__(self, workers):
+            made.append(workers)
+            super().__init__(workers)
+
+    monkeypatch.setattr(cli, "LocalPool", Noted)
+    assert generate(manifest, "--host-arguments=--lowvram --reserve-vram '1'", "--devices", "1") == 0
+    assert made[0]["device-1"].arguments == ("--cuda-device", "1", "--lowvram", "--reserve-vram", "1")
+
+    def ray_pool(address, host, workers, cpus):
+        made.append((address, host.arguments, workers, cpus))
+        return cli.LocalPool({"ray-1": host})
+
+    monkeypatch.setattr(ray_pool_module, "RayPool", ray_pool)
+    assert generate(manifest, "--out", "on-ray", "--ray", "auto", "--workers", "3", "--cpus", "2.5") == 0
+    assert made[1] == ("auto", (), 3, 2.5)
+
+
+def test_the_report_takes_a_number_of_videos_and_a_baseline(state, tmp_path, capsys):
+    method = json.loads(write_benchmark(tmp_path, ["a star"], clips=1).read_text())["methods"]["copy"]
+    manifest = write_benchmark(tmp_path, ["a star"], clips=1, methods={"copy": method, "again": method})
+    assert main(["run", str(manifest), "--out", "out"]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'id="video-0"' in page and 'data-baseline="0">' in page
+    assert main(["report", "out", "--videos", "0", "--baseline", "again"]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'id="video-0"' not in page and 'data-baseline="1">' in page
+    assert main(["report", "out", "--baseline", "agian"]) == 2
+    assert "--baseline" in capsys.readouterr().err
+
+
 def test_a_disk_without_room_is_found_before_anything_starts(state, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(checks, "LEAST_ROOM", 2**60)
     assert generate(write_benchmark(tmp_path), "--out", "out") == 2
@@ -228,7 +290,8 @@ def test_a_long_reason_is_shown_by_its_first_and_last_line():
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["run"], ["run", "m.yaml", "--devices", "0,0"], ["run", "m.yaml", "--limit", "-1"], ["score"], ["other"]],
+    [[], ["run"], ["run", "m.yaml", "--devices", "0,0"], ["run", "m.yaml", "--limit", "-1"], ["score"], ["other"]]
+    + [["run", "m.yaml", option, value] for option, value in [("--timeout", "-3"), ("--cpus", "0"), ("--limit", "x")]],
 )
 def test_usage_errors_are_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:

@@ -17,6 +17,11 @@ from motion_embedding.video import VideoRequest
 
 WORKFLOW = {"nodes": [{"id": 1, "type": "LoadVideo", "title": "Clip"}], "links": []}
 INPUTS = {"clip": "Clip.file", "prompt": "Scene.text", "look": "Look.text", "seed": ["A.seed", "B.seed"]}
+INVERT = {
+    "1": {"class_type": "LoadVideo", "inputs": {"file": "a.mp4"}, "_meta": {"title": "Load Video"}},
+    "2": {"class_type": "SaveVideo", "inputs": {"video": ["1", 0]}, "_meta": {"title": "Save Video"}},
+}
+INVERT_INPUTS = {"clip": "Load Video.file", "prompt": []}
 WHOLE: dict[str, Any] = {
     "name": "test",
     "clips": {"reader": "folder", "path": "../videos", "include": ["circle", "camera_*"]},
@@ -43,6 +48,8 @@ def place(tmp_path: Path) -> Path:
     (folder / "flow.json").write_text(json.dumps(WORKFLOW))
     for name in ("clip", "dino", "results/circle"):
         (folder / name).mkdir(parents=True)
+    for name in ("clip", "dino"):
+        (folder / name / "config.json").touch()
     (folder / "results" / "circle" / "1-2.mp4").touch()
     return folder
 
@@ -176,12 +183,36 @@ def test_groups_by_complexity_and_starts(place: Path) -> None:
 
 
 def test_json_and_workflows_of_the_server_are_taken_too(place: Path) -> None:
-    prompt = {"1": {"class_type": "LoadVideo", "inputs": {}}}
-    (place / "flow.json").write_text(json.dumps(prompt))
-    (place / "m.json").write_text(json.dumps(changed(name="caf\u00e9 \U0001f3a5"), indent="\t"))
+    (place / "flow.json").write_text(json.dumps(INVERT))
+    methods = {"invert": {"workflow": "flow.json", "inputs": INVERT_INPUTS, "output": "Save Video"}}
+    content = changed(name="caf\u00e9 \U0001f3a5", methods=methods, seeds=[1])
+    (place / "m.json").write_text(json.dumps(content, indent="\t"))
     manifest = load_manifest(str(place / "m.json"))
-    assert manifest.methods[0].workflow == prompt
+    assert manifest.methods == (
+        Method("invert", INVERT, {"clip": ("Load Video.file",), "prompt": ()}, {}, "Save Video"),
+    )
     assert manifest.name == "caf\u00e9 \U0001f3a5"
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"inputs": {"clip": "Load Vido.file", "prompt": []}}, "'Load Vido.file' needs exactly one"),
+        ({"inputs": {"clip": "Load Video.video", "prompt": []}}, "'Load Video' has no input 'video'; it has file"),
+        ({"output": "Save"}, "0 nodes in the workflow are called 'Save'"),
+        ({"set": {"Save Video.crf": 1}}, "'Save Video' has no input 'crf'"),
+    ],
+)
+def test_titles_of_an_exported_workflow_are_checked_before_any_work(place: Path, change, cause: str) -> None:
+    (place / "flow.json").write_text(json.dumps(INVERT))
+    method = {"workflow": "flow.json", "inputs": INVERT_INPUTS, "output": "Save Video", **change}
+    with pytest.raises(InputError) as raised:
+        load(place, changed(methods={"invert": method}, seeds=[1]))
+    assert raised.value.name == "methods.invert" and cause in raised.value.cause
+
+
+def test_a_workflow_of_the_editor_may_use_titles_that_only_a_server_knows(place: Path) -> None:
+    assert load(place, changed(methods__mine__output="Display Name")).methods[0].output == "Display Name"
 
 
 def test_home_is_expanded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,6 +334,12 @@ MISTAKES = {
         "pattern",
     ),
     "no folder for CLIP": (changed(metrics__clip="no"), "metrics.clip", "no folder", "path"),
+    "no model in the folder for CLIP": (
+        changed(metrics__clip="results"),
+        "metrics.clip",
+        "config.json",
+        "transformers",
+    ),
     "an unknown metric": (changed(metrics__dino="dino"), "metrics.dino", "not known", "appearance"),
     "a tracker without its file": (
         changed(metrics__tracker="cotracker"),

@@ -68,7 +68,7 @@ def lay(root: Path, texts: dict[str, str]) -> None:
 
 def lay_everything(data: Path) -> None:
     """What the big protocols need, without content."""
-    (data / "clip-vit-base-patch32").mkdir(parents=True)
+    lay(data / "clip-vit-base-patch32", {"config.json": "{}"})
     for index in range(22):
         lay(data / "paper", {f"{index}.mp4": "", f"{index}.txt": "a look\nprompt 1\nprompt 2\nprompt 3\n"})
     for name in DAVIS_VALIDATION:

@@ -98,6 +98,17 @@ def test_the_leader_is_bold_only_where_it_is_ahead_of_every_other_beyond_doubt()
     assert "not clearly ahead of every other method" in verdict(close)
 
 
+def test_the_first_sentence_is_about_methods_that_were_scored_and_says_on_what():
+    clear = {"a": [0.5] * 8, "b": [0.3] * 8}
+    assert text(verdict(comparison(clear | {"c & d": [None] * 8}))).endswith(
+        "clearly ahead of b . Nothing of c &amp; d has been scored."
+    )
+    partly = text(verdict(comparison(clear | {"c": [0.1] * 7 + [None]})))
+    assert partly.endswith("clearly ahead of every other method, on the scenes that they share.")
+    alone = text(verdict(comparison({"a": [0.5] * 8, "b": [None] * 8, "c": [None] * 8})))
+    assert "ahead" not in alone and alone.endswith("Nothing of b and c has been scored.")
+
+
 def test_less_is_better_where_it_is_an_error():
     table = methods_table({"all": comparison({"a": [1.0] * 8, "b": [2.0] * 8}, "camera_pan_error")})
     assert "<b>1.00</b>" in table
