@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .checks import problems_of_folder, problems_of_host, problems_of_scoring
+from .document import suggestion
 from .failure import BenchmarkError
 from .items import slug
 from .local import LocalPool
@@ -48,6 +49,7 @@ def _run(options: argparse.Namespace) -> int:
     folder = (options.out or Path("results") / slug(manifest.name)).absolute()
     selection = Selection(tuple(options.only), options.limit)
     host = _host(options)
+    _require_matches(manifest, selection)
     if options.dry_run:
         return _list_items(manifest, folder, selection)
     problems = list(problems_of_folder(folder))
@@ -71,6 +73,15 @@ def _run(options: argparse.Namespace) -> int:
             _score(results)
             _report(results)
     return _FAILED if summary.failures else 0
+
+
+def _require_matches(manifest: Manifest, selection: Selection) -> None:
+    items = manifest.items({clip.name: "" for clip in manifest.clips})
+    pairs = {(item.method.name, item.clip.name): item for item in items}
+    for pattern in selection.only:
+        if not Selection((pattern,)).of({str(pair): item for pair, item in pairs.items()}):
+            cause = f"{pattern!r} is no clip, method or clip/method of the manifest."
+            raise InputError("--only", cause, suggestion(pattern, {name for pair in pairs for name in pair}))
 
 
 def _list_items(manifest: Manifest, folder: Path, selection: Selection) -> int:
@@ -115,6 +126,7 @@ def _score(results: Results, options: argparse.Namespace | None = None) -> None:
             score_folder(results.folder, settings, ticker)
         finally:
             ticker.end()
+    print(f"Scores: {shown(results.folder / 'scores.csv')}")
 
 
 def _report(results: Results, videos: int = VIDEOS, baseline: str = "") -> None:

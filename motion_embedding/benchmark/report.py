@@ -123,7 +123,7 @@ def _shrunk(files: Mapping[Any, Path]) -> dict[Any, SmallVideo]:
         try:
             small[key] = shrink(file)
         except InputError as error:
-            log.warning("No video in the report: %s", error)
+            log.warning("No video in the report: %s `run` makes again what is missing.", error.cause)
     return small
 
 

@@ -130,6 +130,13 @@ def test_only_and_limit_choose_what_is_made(state, tmp_path):
     assert len(records(tmp_path / "out")) == 6
 
 
+def test_a_pattern_that_fits_nothing_is_a_usage_error(state, tmp_path, capsys):
+    manifest = write_benchmark(tmp_path)
+    assert generate(manifest, "--only", "clip0", "--only", "clpi1") == 2
+    said = capsys.readouterr().err
+    assert "--only: 'clpi1'" in said and "Did you mean 'clip1'?" in said and starts(state) == []
+
+
 def test_videos_made_elsewhere_are_copied_without_any_comfyui(state, tmp_path, capsys):
     methods = {"theirs": {"videos": "theirs/{clip}-{index}.mp4"}}
     theirs = tmp_path / "theirs"
