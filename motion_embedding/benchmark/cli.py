@@ -53,9 +53,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _list_items(manifest, folder, selection)
     problems = list(problems_of_folder(folder))
-    if any(not method.videos for method in manifest.methods):
+    if not options.prepare_only and any(not method.videos for method in manifest.methods):
         problems += problems_of_host(host, here=not options.ray)
-    if not options.generate_only:
+    if not (options.generate_only or options.prepare_only):
         problems += problems_of_scoring(manifest.metrics)
     if problems:
         return _complain("\n".join(problems), _USAGE)
@@ -63,6 +63,8 @@ def _run(options: argparse.Namespace) -> int:
         plan = make_plan(manifest, prepare_references(manifest, results), results, selection)
         describe(manifest, plan, results)
         print_plan(manifest.name, plan, folder)
+        if options.prepare_only:
+            return _FAILED if any(reference.error for reference in plan.references.values()) else 0
         ticker = Ticker(plan.missing)
         try:
             summary = generate(manifest, plan, results, lambda: _pool(options, host), options.retries, ticker)
@@ -196,6 +198,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--retries", type=_count, default=2, help="further attempts when a worker dies (2)")
     run.add_argument("--timeout", type=_above_zero, default=3600.0, help="seconds that one item may take (3600)")
     run.add_argument("--generate-only", action="store_true", help="neither score nor report")
+    run.add_argument("--prepare-only", action="store_true", help="prepare the references and start no ComfyUI")
     run.add_argument("--dry-run", action="store_true", help="list the items and what is missing; start nothing")
     host = run.add_argument_group("ComfyUI")
     host.add_argument("--comfyui", type=Path, help="ComfyUI's own folder ($COMFYUI_PATH)")

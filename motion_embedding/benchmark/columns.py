@@ -38,8 +38,9 @@ COLUMNS = (
         "steps from frame to frame. The score is half the mean, over the result's tracks, of the best match in the "
         "reference, plus half the mean, over the reference's tracks, of the best match in the result "
         "(Yatim et al., arXiv 2311.17009), always the best of the same number of tracks. Chance is the result's mean "
-        "score against unrelated references (of a single clip: against turned and reversed copies of its motion; "
-        "scores.csv has both), ceiling what the reference scores against itself. Without any track a score is 0.",
+        "score against unrelated references, turned the same against turned and reversed copies of the reference's own "
+        "motion: a score means something as far as it is above both. Ceiling is what the reference scores against "
+        "itself. Without any track a score is 0.",
     ),
     Column(
         "camera_pan_error",

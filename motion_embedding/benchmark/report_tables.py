@@ -125,9 +125,9 @@ def _cell(comparison: Comparison, method: str, column: Column, count: int, leads
     if found.n != count:
         notes.append(f"<small>n {found.n}</small>")
     if column.key == "motion_fidelity":
-        ends = [comparison.mean(method, f"motion_fidelity_{end}") for end in ("chance", "ceiling")]
-        chance, ceiling = (column.text(end.mean if end else None) for end in ends)
-        notes.append(f"<small>chance {chance} · ceiling {ceiling}</small>")
+        ends = [comparison.mean(method, f"motion_fidelity_{end}") for end in ("chance", "chance_turned", "ceiling")]
+        chance, turned, ceiling = (column.text(end.mean if end else None) for end in ends)
+        notes.append(f"<small>chance {chance}, turned {turned} · ceiling {ceiling}</small>")
     return f"<td>{number}{''.join(notes)}</td>"
 
 

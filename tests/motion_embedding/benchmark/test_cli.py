@@ -130,6 +130,17 @@ def test_only_and_limit_choose_what_is_made(state, tmp_path):
     assert len(records(tmp_path / "out")) == 6
 
 
+def test_references_can_be_prepared_alone_without_any_comfyui(state, tmp_path, monkeypatch):
+    monkeypatch.delenv("COMFYUI_PATH")
+    monkeypatch.setattr(cli, "_SHIPPED_HOST", tmp_path / "none")
+    manifest = write_benchmark(tmp_path)
+    assert main(["run", str(manifest), "--out", "out", "--prepare-only"]) == 0
+    assert sorted(file.name for file in (tmp_path / "out" / "clips").glob("*.mp4")) == ["clip0.mp4", "clip1.mp4"]
+    assert not (tmp_path / "out" / "items").exists() and starts(state) == []
+    (tmp_path / "clips" / "clip0.mp4").write_bytes(b"no video")
+    assert main(["run", str(manifest), "--out", "out", "--prepare-only"]) == 1
+
+
 def test_a_pattern_that_fits_nothing_is_a_usage_error(state, tmp_path, capsys):
     manifest = write_benchmark(tmp_path)
     assert generate(manifest, "--only", "clip0", "--only", "clpi1") == 2

@@ -126,13 +126,18 @@ def test_with_too_few_clips_nothing_is_bold_and_intervals_are_marked():
 
 def test_a_table_says_how_many_items_a_mean_is_of_and_chance_and_ceiling():
     rows = rows_of({"a": [0.5, 0.7, 0.9]})
-    ends = {"motion_fidelity_chance": 0.25, "motion_fidelity_ceiling": 1.0, "text_similarity": 0.3}
+    ends = {
+        "motion_fidelity_chance": 0.25,
+        "motion_fidelity_chance_turned": 0.375,
+        "motion_fidelity_ceiling": 1.0,
+        "text_similarity": 0.3,
+    }
     rows = [
         Row(**{**vars(row), "values": {**row.values, **(ends if number else {})}}) for number, row in enumerate(rows)
     ]
     shown = text(methods_table({"all": Comparison(["a"], rows)}))
     assert "a 3 0.700" in shown
-    assert "chance 0.250 · ceiling 1.000" in shown
+    assert "chance 0.250, turned 0.375 · ceiling 1.000" in shown
     assert "0.3000 0.3000 to 0.3000 ° n 2" in shown
     assert "leakage" not in shown, "columns without a value are left out"
 

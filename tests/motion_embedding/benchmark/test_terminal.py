@@ -29,7 +29,7 @@ def items_of(clips: int, prompts: int, method: Method | None = None) -> dict[str
 def said(capsys, ticker: Ticker, clock: Clock, done: list[tuple[str, float]], total: int, error: str = "") -> str:
     """The last line, after the items ``done`` (id and seconds) one after another on one worker."""
     for number, (id, seconds) in enumerate(done, start=1):
-        clock.now += seconds + 20  # others do the rest; every line is shown
+        clock.now += seconds + 20  # 20 s besides, so that every line is shown
         ticker(Progress(number, 0, total, Outcome(id, "worker-1", seconds, error=error)))
     return capsys.readouterr().out.splitlines()[-1]
 
@@ -38,8 +38,8 @@ def test_the_training_of_the_first_item_is_not_counted_for_every_item(capsys):
     clock = Clock()
     ticker = Ticker(items_of(clips=3, prompts=4), clock)
     assert "left" not in said(capsys, ticker, clock, [("learns clip0 0", 580)], 12), "nothing is known of the others"
-    # Of 640 s so far 600 were work. To come: 2 others of clip 0 and 3 each of clips 1 and 2 at 40 s, 2 first ones at
-    # 580 s, in all 1480 s of work; each takes 20 s more than its own time: (600 + 40 + 40 ... ) as the pace says.
+    # To come: the first ones of clips 1 and 2, and 2 + 3 + 3 others. The clock ran 640 s (from the first item's
+    # beginning, 20 s for itself) for 620 s of work.
     line = said(capsys, ticker, clock, [("learns clip0 1", 40)], 12)
     left = (2 * 580 + 8 * 40) * (580 + 40 + 20) / 620
     assert f"about {round(left / 60)} min left" in line
