@@ -385,6 +385,7 @@ def test_a_real_comfyui_makes_the_same_pictures_as_another(base, tiny_model, ser
         },
     }
     path = tmp_path / "manifest.json"
+    models = set((base / "models").rglob("*.safetensors"))
 
     path.write_text(json.dumps({**manifest, "prompts": prompts}))
     run = [path, "--out", str(tmp_path / "out"), "--comfyui", str(comfyui_path()), "--base", str(base)]
@@ -403,7 +404,7 @@ def test_a_real_comfyui_makes_the_same_pictures_as_another(base, tiny_model, ser
     assert (read_frames(made)[0] == read_frames(again)[0]).all()
     # What a server notes in its files is of one moment and one machine; nothing else keeps bytes from being the same.
     assert not is_noted_in(made) and is_noted_in(again)
-    assert not list((base / "models" / "motion_embeddings").glob("*"))
+    assert set((base / "models").rglob("*.safetensors")) == models, "the branch that saves the motion was not asked for"
 
 
 def is_noted_in(video):
