@@ -2,7 +2,7 @@
 # make test                                        every test: unit, in-host, over HTTP, in the browser
 # make lint                                        style
 # make tiny-model [MINUTES=130]                    train the demo's model anew, evaluate it (resumes when run again)
-# make benchmark [MANIFEST=my.yaml]                  score motion-transfer methods; an hour as it is, resumes when run again
+# make benchmark [MANIFEST=my.yaml]                score motion-transfer methods; 40 minutes as it is, resumes
 # make ablation                                    what each part of the method does; hours, resumes when run again
 # make clean                                       remove what the runs made, keep the environment
 
@@ -28,6 +28,7 @@ tiny-model: setup
 	.venv/bin/torchrun --nproc-per-node 2 -m demo.tiny_model.train --minutes $(MINUTES)
 	.venv/bin/python -m demo.tiny_model.train_vae --minutes $$(( ($(MINUTES) + 9) / 10 ))
 	.venv/bin/python -m demo.tiny_model.export
+	.venv/bin/python -m demo.tiny_model.train_clip
 	.venv/bin/python -m demo.tiny_model.evaluate demo/tiny_model/weights --out demo/output/evaluation
 
 benchmark: setup
