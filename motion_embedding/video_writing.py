@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -31,20 +33,35 @@ def write_video(path: str | Path, frames: torch.Tensor, fps: float, *, lossless:
     if not fps > 0:
         raise ValueError(f"fps must be positive, not {fps}")
     with replacing(path) as unfinished:
-        _encode(str(unfinished), frames, Fraction(fps).limit_denominator(1001), _LOSSLESS if lossless else _GOOD)
+        height, width = (side + side % 2 for side in frames.shape[1:3])
+        pictures = (_pixels(frame, height, width) for frame in frames)
+        quality = _LOSSLESS if lossless else _GOOD
+        encode_h264(str(unfinished), pictures, (width, height), fps, quality, {"movflags": "+faststart"})
 
 
-def _encode(path: str, frames: torch.Tensor, rate: Fraction, quality: dict[str, str]) -> None:
-    height, width = frames.shape[1] + frames.shape[1] % 2, frames.shape[2] + frames.shape[2] % 2
-    with av.open(path, mode="w", format="mp4", options={"movflags": "+faststart"}) as container:
+def encode_h264(
+    target: str | BinaryIO,
+    pictures: Iterable[np.ndarray],
+    size: tuple[int, int],
+    fps: float,
+    quality: dict[str, str],
+    container_options: dict[str, str] | None = None,
+) -> None:
+    """Write ``pictures``, uint8 ``[height, width, 3]`` of an even ``size`` (width, height), to ``target`` as an mp4.
+
+    ``quality`` are options of libx264, ``container_options`` of the mp4 writer.
+    """
+    width, height = size
+    rate = Fraction(fps).limit_denominator(1001)
+    with av.open(target, mode="w", format="mp4", options=container_options or {}) as container:
         stream = container.add_stream("libx264", rate=rate, options=quality)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         # Untagged small videos are shown with the wrong matrix by players that assume high definition.
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED_RANGE
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(_pixels(frame, height, width), format="rgb24")
+        for pixels in pictures:
+            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace="ITU709")))
         container.mux(stream.encode(None))
 

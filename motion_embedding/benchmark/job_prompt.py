@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .work import Job
-from .workflow import Prompt, UnsupportedWorkflowError, set_inputs, to_prompt
+from .workflow import Prompt, UnsupportedWorkflowError, boxed, set_inputs, to_prompt
 
 
 class JobError(ValueError):
@@ -27,7 +27,7 @@ def build_prompt(job: Job, clip_file: str, object_info: Mapping[str, Any]) -> tu
     output = _find(prompt, job.output)
     values = {**job.values, **dict.fromkeys(job.clip_inputs, clip_file)}
     try:
-        prompt = set_inputs(prompt, {key: _boxed(value) for key, value in values.items()})
+        prompt = set_inputs(prompt, {key: boxed(value) for key, value in values.items()})
     except KeyError as error:
         raise JobError(f"{error.args[0]} The nodes are: {_titles(prompt)}.") from error
     inputs = prompt[output]["inputs"]
@@ -77,8 +77,3 @@ def _find(prompt: Prompt, name: str) -> str:
 
 def _titles(prompt: Prompt) -> str:
     return ", ".join(sorted(repr(node["_meta"]["title"]) for node in prompt.values()))
-
-
-def _boxed(value: Any) -> Any:
-    """A bare list in a prompt would be a link."""
-    return {"__value__": value} if isinstance(value, list) else value

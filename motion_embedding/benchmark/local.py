@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from .queues import drain
 from .work import Event, HostOptions, Job, Outcome, What
 from .worker import Worker, WorkerLostError
 
@@ -38,12 +38,7 @@ class LocalPool:
         self._members[worker].jobs.put(job)
 
     def events(self, timeout: float) -> list[Event]:
-        found: list[Event] = []
-        with contextlib.suppress(queue.Empty):
-            found.append(self._events.get(timeout=timeout))
-            while True:
-                found.append(self._events.get_nowait())
-        return found
+        return list(drain(self._events, timeout))
 
     def close(self) -> None:
         self._closing.set()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from ..metrics.table import FEW_TRACKS
 from .columns import COLUMNS, Column
 from .comparison import Comparison
 from .scored import SCORED, Row
@@ -15,7 +16,6 @@ COLOURS = 8
 """Methods have colours ``m0`` to ``m7`` in the style sheet, then again from the first."""
 
 _LISTED_FAILURES = 20
-_FEW = 8
 
 _DIFFERENCES_NOTE = (
     '<p class="note">Mean of the other method minus the chosen one over clip, prompt and seed that both have. Coloured '
@@ -66,10 +66,14 @@ def methods_table(sections: Mapping[str, Comparison]) -> str:
 def few_tracks(rows: Sequence[Row]) -> str:
     """How many scores rest on almost no tracks, as a sentence; empty where none do."""
     scored = [row for row in rows if row.status == SCORED]
-    thin = sum(min(row.values.get(key) or 0 for key in ("tracks_reference", "tracks_result")) < _FEW for row in scored)
+    thin = sum(
+        min(row.values.get(key) or 0 for key in ("tracks_reference", "tracks_result")) < FEW_TRACKS for row in scored
+    )
     if not thin:
         return ""
-    return f"In {thin} of {len(scored)} items the tracker followed fewer than {_FEW} points in one of the two clips."
+    return (
+        f"In {thin} of {len(scored)} items the tracker followed fewer than {FEW_TRACKS} points in one of the two clips."
+    )
 
 
 def differences_tables(comparison: Comparison, baseline: str) -> str:

@@ -6,18 +6,18 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
+from ..video_writing import encode_h264
 from .instruments import read_frames
 from .scored import UNREADABLE, Row
 
 _WIDEST = 256
-_BT709, _LIMITED_RANGE = 1, 1
+# One thread: the same bytes on every machine. And no look ahead: in pictures of 64 pixels it varies from run to run.
+_SMALL = {"crf": "24", "preset": "slow", "threads": "1", "x264-params": "rc-lookahead=0:mbtree=0"}
 _USUAL_RATE = 8.0
 
 
@@ -77,19 +77,6 @@ def _fidelity(rows: Sequence[Row]) -> float:
 def _encoded(frames: np.ndarray, rate: float) -> bytes:
     """Frames ``[F, H, W, 3]`` uint8 of even size as an mp4."""
     file = io.BytesIO()
-    with av.open(file, mode="w", format="mp4") as container:
-        # Without a look ahead: in pictures of 64 pixels it varies from run to run, and the page with it.
-        options = {"crf": "24", "preset": "slow", "x264-params": "rc-lookahead=0:mbtree=0"}
-        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001), options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        context = stream.codec_context
-        # One thread: the same bytes on every machine.
-        context.thread_count = 1
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _LIMITED_RANGE
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace="ITU709")))
-        container.mux(stream.encode(None))
+    height, width = frames.shape[1:3]
+    encode_h264(file, frames, (width, height), rate, _SMALL)
     return file.getvalue()

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,6 +29,7 @@ from urllib.request import Request, urlopen
 
 from .guard import Guard
 from .progress import Progress, ProgressListener
+from .queues import drain
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ class Server:
         while time.monotonic() < deadline:
             self._require_alive()
             history = self._request(f"/history/{prompt_id}").get(prompt_id)
-            for event in _drain(events, patience=0.1 if history else 0.25):
+            for event in drain(events, patience=0.1 if history else 0.25):
                 if on_progress:
                     on_progress(event)
             if history:
@@ -263,14 +264,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def _drain(events: queue.SimpleQueue[Progress], patience: float) -> Iterator[Progress]:
-    """Everything that is queued, after waiting up to ``patience`` seconds for the first."""
-    with contextlib.suppress(queue.Empty):
-        yield events.get(timeout=patience)
-        while True:
-            yield events.get_nowait()
 
 
 def _device_arguments(python: str) -> list[str]:

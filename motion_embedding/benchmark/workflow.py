@@ -145,7 +145,7 @@ class _Graph:
 
     def inputs(self, node: dict[str, Any]) -> dict[str, Any]:
         """The value or ``[node id, output]`` of every connected or typed-in input of ``node``."""
-        values = {name: _boxed(value) for name, value in self._widget_values(node).items()}
+        values = {name: boxed(value) for name, value in self._widget_values(node).items()}
         for slot in self._slots(node):
             if (source := self._source(node, slot, slot["type"])) is not None:
                 values[slot["name"]] = source
@@ -240,7 +240,7 @@ def _title(node: Mapping[str, Any], object_info: Mapping[str, Any]) -> str:
     return node.get("title") or info.get("display_name") or node["type"]
 
 
-def _boxed(value: Any) -> Any:
+def boxed(value: Any) -> Any:
     """Lists are wrapped, because a bare list in a prompt is a link."""
     return {"__value__": value} if isinstance(value, list) else value
 

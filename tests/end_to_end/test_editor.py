@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from demo.host import ROOT, Server
 from motion_embedding.benchmark.workflow import load, to_prompt
+from tests.browser import open_page
 
 pytestmark = pytest.mark.browser
 
 WORKFLOWS = sorted([*(ROOT / "workflows").glob("*.json"), *(ROOT / "tests" / "data" / "workflows").glob("*.json")])
 SCREENSHOTS = ROOT / ".cache" / "screenshots"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 EDITOR_IS_READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.KSampler"
 LOAD_AND_CONVERT = """
 async (workflow) => {
@@ -54,20 +43,12 @@ async (workflow) => {
 @pytest.fixture(scope="module")
 def editor(server: Server) -> Iterator[tuple[Page, list[str]]]:
     """The front end in headless Chromium, ready to load a graph, and everything it complains about."""
-    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert browser_path, "Chromium is not installed; demo/setup.sh --browser installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1600, "height": 900})
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+    with open_page(1600, 900) as (page, complaints):
         # A new user is greeted with a dialog that would cover the graph.
         page.request.post(f"{server.address}/settings/Comfy.TutorialCompleted", data="true")
         page.goto(server.address, timeout=180_000)
         page.wait_for_function(EDITOR_IS_READY, timeout=180_000)
         yield page, complaints
-        browser.close()
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

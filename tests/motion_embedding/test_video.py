@@ -230,7 +230,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("motion_embedding.video_writing._encode", fail)
+    monkeypatch.setattr("motion_embedding.video_writing.encode_h264", fail)
     with pytest.raises(OSError, match="disk full"):
         write_video(path, torch.zeros(2, 8, 8, 3), 8)
     assert path.read_bytes() == b"old"

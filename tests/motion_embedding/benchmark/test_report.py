@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from motion_embedding.benchmark.columns import COLUMNS
 from motion_embedding.benchmark.comparison import Comparison
@@ -25,7 +25,7 @@ from motion_embedding.benchmark.scored import FAILED, SCORED, Row, read_benchmar
 from motion_embedding.benchmark.scoring import score_folder
 from motion_embedding.errors import InputError
 from motion_embedding.metrics import encoders
-from tests.end_to_end.test_editor import BROWSERS, FLAGS
+from tests.browser import open_page
 from tests.motion_embedding.benchmark.fake_results import (
     METHODS,
     Colours,
@@ -282,20 +282,12 @@ def test_a_benchmark_of_which_nothing_is_scored_has_a_page(tmp_path):
 @pytest.fixture
 def opened(scored: Path) -> Iterator[tuple[Page, list[str], list[str]]]:
     """The report in headless Chromium, what it complains of and what it asks for."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert path, "Chromium is not installed; demo/setup.sh --browser installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1200, "height": 800})
-        complaints: list[str] = []
+    with open_page(1200, 800) as (page, complaints):
         requests: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(write_report(scored).as_uri())
         yield page, complaints, requests
-        browser.close()
 
 
 PAINTED = """() => [...document.querySelectorAll(".scene canvas")].some((canvas) => canvas.width &&
