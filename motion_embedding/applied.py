@@ -40,12 +40,14 @@ class Applied:
 
     strength_query_key, strength_value: factors; 1 as trained, 0 off, negative reverses the push.
     positive_only: leave the negative half of classifier-free guidance alone (the paper pushes both).
+    whole: stretch the motion over the whole clip where context windows cut it up; else every window has all of it.
     """
 
     embedding: MotionEmbedding
     strength_query_key: float = 1.0
     strength_value: float = 1.0
     positive_only: bool = False
+    whole: bool = True
 
     settled = True
 
@@ -54,11 +56,12 @@ class Applied:
     ) -> torch.Tensor | None:
         if site.layer not in self.embedding.layers:
             return None
+        frames = call.length if self.whole else call.frames
         if projection == "query_key":
-            strength, rows = self.strength_query_key, query_key_rows(self.embedding, site.layer, call.frames)[None]
+            strength, rows = self.strength_query_key, query_key_rows(self.embedding, site.layer, frames)[None]
         else:
             strength = self.strength_value
-            rows = value_rows(self.embedding, site.layer, site.name, call.frames, *grid)
+            rows = value_rows(self.embedding, site.layer, site.name, frames, *grid)
             rows = None if rows is None else rows.flatten(0, 1)
         if rows is None or strength == 0:
             return None

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import log
 
-from .backbones.unet3d import level_grid, level_of
+from .backbones.base import level_grid
+from .backbones.unet3d import level_of
 
 PIXELS = 8  # of a frame in one position of a latent
 _LEVELS = (4, 3, 2, 1, 5, 6)  # a UNet may have; ModelScope's 4 first

@@ -11,7 +11,8 @@ import torch
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 
 from .applied import Applied
-from .backbones import Backbone, TemporalAttention, find_backbone
+from .backbones import Backbone, Call, TemporalAttention, becoming, find_backbone
+from .beside import KEY as BESIDE
 from .embedding import MotionEmbedding
 from .errors import InputError
 from .install import Source, installed, reach
@@ -47,6 +48,7 @@ class MotionStack:
     def __init__(self, entries: Sequence[Entry] = ()) -> None:
         self.entries = tuple(entries)
         self.prepared: dict = {}
+        self.whole_shape: torch.Size | None = None
         self.announced: set[str] = set()
         self.checked = False
 
@@ -68,11 +70,67 @@ class MotionStack:
         return named - {layer for _, layer, *_ in self.prepared}
 
 
-def family_of(model: torch.nn.Module) -> tuple[Backbone, list[TemporalAttention]]:
-    """The family and temporal attentions of a ``BaseModel``, found once; :class:`InputError` for a model of none."""
-    if model not in _families:
-        _families[model] = find_backbone(model.diffusion_model)
-    return _families[model]
+def wired_family(model: torch.nn.Module, options: dict | None = None) -> tuple[Backbone, list[TemporalAttention]]:
+    """The family and temporal attentions of a ``BaseModel``; :class:`InputError` for a model of none.
+
+    Without attentions where they may come once the model samples, as those of AnimateDiff-Evolved do. Found once,
+    unless the family's attentions come and go.
+
+    options: the ``transformer_options`` it runs with, which name what runs beside it.
+    """
+    if model in _families:
+        return _families[model]
+    beside = options[BESIDE].modules if options and BESIDE in options else ()
+    try:
+        family = find_backbone(model.diffusion_model, beside=beside)
+    except InputError:
+        if backbone := becoming(model.diffusion_model):
+            return backbone, []
+        raise
+    if not family[0].comes_and_goes:
+        _families[model] = family
+    return family
+
+
+def running_family(model: torch.nn.Module, options: dict | None = None) -> tuple[Backbone, list[TemporalAttention]]:
+    """As :func:`wired_family`, of a model that samples: its attentions must be there."""
+    backbone, attentions = wired_family(model, options)
+    if not attentions:
+        raise InputError(
+            "model",
+            f"it has nothing that mixes frames: no {backbone.family} model is on it.",
+            "Put Load AnimateDiff Model, or AnimateDiff-Evolved's nodes, on its way to the sampler.",
+        )
+    return backbone, attentions
+
+
+def options_of(model) -> dict:
+    """The ``transformer_options`` of a ``ModelPatcher``."""
+    return model.model_options.get("transformer_options", {})
+
+
+def call_of(backbone: Backbone, x: torch.Tensor, options: dict, whole: torch.Size | None, frames: int | None) -> Call:
+    """The layout of one call of the model, with the context window that is open.
+
+    whole: shape of the latent that is sampled, of which ``x`` may be a window.
+    frames: ``num_video_frames`` of the call.
+    """
+    call = backbone.call(x, options.get("cond_or_uncond", (0,)), frames=frames)
+    evolved = options.get("ad_params") or {}
+    if evolved.get("sub_idxs") is not None:
+        return call.within(evolved["sub_idxs"], evolved["full_length"])
+    window = options.get("context_window")
+    if window is None:
+        return call
+    return call.within(window.index_list, whole[window.dim] if whole else max(window.index_list) + 1)
+
+
+def note_whole_shape(executor, x, timestep, model_options=None, seed=None):
+    """Wrapper around one prediction: notes the shape of what is sampled, before context windows cut it up."""
+    stack = ((model_options or {}).get("transformer_options") or {}).get(KEY)
+    if stack is not None:
+        stack.whole_shape = x.shape
+    return executor(x, timestep, model_options, seed)
 
 
 def around_apply_model(
@@ -84,11 +142,14 @@ def around_apply_model(
     sources = [e.source for e in stack.entries if e.active(t, model.model_sampling)] if stack else []
     if not sources:
         return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
-    family = family_of(model)
-    call = family[0].call(x, transformer_options.get("cond_or_uncond", (0,)))
+    family = running_family(model, transformer_options)
+    call = call_of(family[0], x, transformer_options, stack.whole_shape, kwargs.get("num_video_frames"))
     for source in sources:
-        if isinstance(source, Applied) and (message := fit_message(source.embedding, call)):
-            stack.announce(message)
+        if isinstance(source, Applied):
+            if message := fit_message(source, call):
+                stack.announce(message)
+            if family[0].comes_and_goes and not stack.checked:
+                check_layers(family[1], source.embedding)
     with installed(model.diffusion_model, sources, call, stack.prepared, family):
         output = executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
     if len(sources) == len(stack.entries) and not stack.checked:
@@ -99,14 +160,15 @@ def around_apply_model(
     return output
 
 
-def fit_message(embedding: MotionEmbedding, call) -> str | None:
-    """What is resampled when ``embedding`` meets this clip, in words."""
-    learnt, given = f"{embedding.frames} frames", f"{call.frames} frames"
+def fit_message(source: Applied, call: Call) -> str | None:
+    """What is resampled when the embedding of ``source`` meets this clip, in words."""
+    embedding, frames = source.embedding, call.length if source.whole else call.frames
+    learnt, given = f"{embedding.frames} frames", f"{frames} frames"
     if embedding.height:  # 0 in an imported camera motion, which has no size
         learnt += f" at latent size {embedding.width}x{embedding.height}"
         given += f" at {call.width}x{call.height}"
     same_size = not embedding.height or (embedding.height, embedding.width) == (call.height, call.width)
-    if embedding.frames == call.frames and same_size:
+    if embedding.frames == frames and same_size:
         return None
     return f"The motion embedding was learnt on {learnt}; it is resampled to the {given} of this latent."
 
@@ -119,6 +181,8 @@ def with_source(model, source: Source, start_percent: float = 0.0, end_percent: 
     options[KEY] = stack
     clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
     clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_apply_model)
+    clone.remove_wrappers_with_key(WrappersMP.PREDICT_NOISE, KEY)
+    clone.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, note_whole_shape)
     clone.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, KEY)
     clone.add_callback_with_key(CallbacksMP.ON_CLEANUP, KEY, lambda patcher: stack.prepared.clear())
     return clone
@@ -129,6 +193,7 @@ def without_sources(model):
     clone = model.clone()
     clone.model_options.get("transformer_options", {}).pop(KEY, None)
     clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
+    clone.remove_wrappers_with_key(WrappersMP.PREDICT_NOISE, KEY)
     clone.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, KEY)
     return clone
 
@@ -141,14 +206,23 @@ def call_without_sources(extra_args: dict) -> dict:
 
 
 def check_fit(model, embedding: MotionEmbedding, name: str = "motion") -> None:
-    """Raise :class:`InputError` about the input ``name`` unless ``embedding`` was learnt on this kind of model."""
-    backbone, attentions = family_of(model.model)
+    """Raise :class:`InputError` about the input ``name`` unless ``embedding`` was learnt on this kind of model.
+
+    Where the attentions come once the model samples, only the family can be checked here; the call checks the rest.
+    """
+    backbone, attentions = wired_family(model.model, options_of(model))
     if backbone.family != embedding.backbone:
         raise InputError(
             name,
             f"it was learnt on a {embedding.backbone} model, and the connected model is {backbone.family}.",
             "Connect the kind of model it was learnt on, or train the motion again on this one.",
         )
+    if attentions:
+        check_layers(attentions, embedding, name)
+
+
+def check_layers(attentions: Sequence[TemporalAttention], embedding: MotionEmbedding, name: str = "motion") -> None:
+    """Raise :class:`InputError` about the input ``name`` unless ``attentions`` have the layers of ``embedding``."""
     if unknown := reach(attentions, embedding.layers):
         raise InputError(
             name,
@@ -183,9 +257,11 @@ def apply_embedding(
     start_percent: float = 0.0,
     end_percent: float = 1.0,
     positive_only: bool = False,
+    whole: bool = True,
 ):
     """A ``ModelPatcher`` whose generations follow the embedding's motion; see ``ApplyMotionEmbedding``.
 
+    ``whole`` stretches the motion over the whole clip where context windows cut it up; else every window has all of it.
     It acts up to ``end_percent`` or to where the embedding's debiasing says, whichever comes first.
     """
     check_fit(model, embedding)
@@ -197,5 +273,5 @@ def apply_embedding(
             "Lower it, or raise until in Debias Motion.",
         )
     end_percent = min(end_percent, embedding.debias.until)
-    source = Applied(embedding, strength_query_key, strength_value, positive_only)
+    source = Applied(embedding, strength_query_key, strength_value, positive_only, whole)
     return with_source(model, source, start_percent, end_percent)

@@ -24,14 +24,19 @@ class Source(Protocol):
     """Something that adds to the inputs of temporal attentions: an embedding in use, or one in training.
 
     settled: whether what it adds stays the same from call to call, so that it can be prepared once.
+    whole: whether it adds to the whole clip, of which a context window takes its part, rather than to each call.
     """
 
     settled: bool
+    whole: bool
 
     def addition(
         self, site: TemporalAttention, projection: Projection, grid: tuple[int, int], call: Call
     ) -> torch.Tensor | None:
-        """``[G, P, F, C]``, G 1 or the number of batch groups, P 1 or the positions of the grid; None for nothing."""
+        """``[G, P, F, C]``, G 1 or the number of batch groups, P 1 or the positions of the grid; None for nothing.
+
+        F are the frames of the whole clip, ``call.length``, if the source is ``whole``, else those of the call.
+        """
 
 
 class _Shim:
@@ -64,11 +69,12 @@ class _Shim:
         self.transform = self.replaced = None
 
 
+# By the module that holds the projections, not by the projection: a shim refers to its own, which would then never die.
 _shims: WeakKeyDictionary[nn.Module, dict[nn.Module, _Shim]] = WeakKeyDictionary()
 
 
-def _shim(model: nn.Module, linear: nn.Module) -> _Shim:
-    shims = _shims.setdefault(model, {})
+def _shim(home: nn.Module, linear: nn.Module) -> _Shim:
+    shims = _shims.setdefault(home, {})
     if linear not in shims:
         shims[linear] = _Shim(linear)
     return shims[linear]
@@ -82,6 +88,7 @@ class Additions:
 
     def __init__(self, backbone: Backbone, sources: Sequence[Source], call: Call, prepared: dict) -> None:
         self.backbone, self.sources, self.call, self.prepared = backbone, sources, call, prepared
+        self.frames = None if call.window is None else _index(call.window)
 
     def apply(self, site: TemporalAttention, projection: Projection, x: torch.Tensor) -> torch.Tensor:
         grid, total = self.backbone.grid(x, self.call), None
@@ -94,15 +101,25 @@ class Additions:
     def _part(
         self, source: Source, site: TemporalAttention, projection: Projection, grid: tuple[int, int], x: torch.Tensor
     ) -> torch.Tensor | None:
-        layout = (self.call.frames, self.call.height, self.call.width, self.call.groups)
+        frames = self.call.length if source.whole else self.call.frames
+        layout = (frames, self.call.height, self.call.width, self.call.groups)
         key = (id(source), site.layer, site.name, projection, grid, layout, x.dtype, x.device)
         if key in self.prepared:
-            return self.prepared[key]
-        part = source.addition(site, projection, grid, self.call)
-        part = None if part is None else part.to(x)
-        if source.settled:
-            self.prepared[key] = part
-        return part
+            part = self.prepared[key]
+        else:
+            part = source.addition(site, projection, grid, self.call)
+            part = None if part is None else part.to(x)
+            if source.settled:
+                self.prepared[key] = part
+        in_part = source.whole and self.frames is not None and part is not None
+        return part[:, :, self.frames] if in_part else part
+
+
+def _index(window: tuple[int, ...]) -> slice | list[int]:
+    """A slice where the frames of a window follow each other, since that copies nothing."""
+    if window == tuple(range(window[0], window[0] + len(window))):
+        return slice(window[0], window[0] + len(window))
+    return list(window)
 
 
 @contextmanager
@@ -128,7 +145,7 @@ def installed(
             for linears, projection in (((site.query, site.key), "query_key"), ((site.value,), "value")):
                 transform = _transform(additions, site, projection)
                 for linear in dict.fromkeys(linears):
-                    shim = _shim(model, linear)
+                    shim = _shim(site.home or model, linear)
                     shim.put(transform)
                     shims.append(shim)
         yield

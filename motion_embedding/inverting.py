@@ -6,6 +6,8 @@ exactly as they are when sampling.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
@@ -14,21 +16,30 @@ import torch
 
 from . import initial_noise
 from .errors import InputError
-from .injection import without_sources
+from .injection import options_of, wired_family, without_sources
 from .inversion import ddim_timesteps, invert, unit_noise
 from .prediction import is_flow
 
 _PURE_NOISE = 1000.0  # noise levels beyond this belong to schedules that end in pure noise
 
 
-def check_latents(model, latents: torch.Tensor, name: str) -> None:
-    """Raise :class:`InputError` about the input ``name`` unless ``latents`` are videos of this model."""
+def video_form(model, latents: torch.Tensor, name: str) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+    """``latents`` as ``[B, C, F, h, w]``, and what brings such a tensor back into the form they have.
+
+    Raises :class:`InputError` about the input ``name`` unless they are videos of this model.
+    """
     mend = "Use Empty Video Latent, or VAE Encode of the frames, with the VAE of this model."
-    if latents.ndim != 5:
-        raise InputError(name, f"it is an image latent of shape {list(latents.shape)}, not a video.", mend)
+    try:
+        backbone, _ = wired_family(model.model, options_of(model))
+    except InputError:
+        backbone = None  # other models can be inverted as well
     channels = model.get_model_object("latent_format").latent_channels
+    if backbone is None and latents.ndim != 5:
+        raise InputError(name, f"it is an image latent of shape {list(latents.shape)}, not a video.", mend)
+    call = backbone.call(latents, (0,), name) if backbone else None
     if latents.shape[1] != channels:
         raise InputError(name, f"it has {latents.shape[1]} channels; the model's have {channels}.", mend)
+    return (backbone.video(latents, call), backbone.latent) if backbone else (latents, lambda video: video)
 
 
 def walk_levels(sampling, steps: int) -> tuple[torch.Tensor, float]:
@@ -62,19 +73,20 @@ def invert_video(
     Without guidance, and without the motion embeddings the model may carry. ``model`` is left as it is.
 
     positive: conditioning; the published form is that of an empty prompt.
-    latents: as ``VAEEncode`` gives them.
+    latents: as ``VAEEncode`` gives them for the family.
     refinements: see :func:`.inversion.invert`.
     start_noise: strength of the fresh noise put on the clip before the walk, which then starts at that level.
     cleaning: what is done to the result, one of ``initial_noise.CLEANINGS``.
     seed: of the fresh noise.
     """
-    check_latents(model, latents, "latents")
+    video_form(model, latents, "latents")
     sampling = model.get_model_object("model_sampling")
     flow = is_flow(sampling)
     levels, start = walk_levels(sampling, steps)
     if start_noise >= float(levels[-1]):
         raise InputError("start_noise", f"{start_noise} is all the noise there is.", "Lower it.")
     patcher = without_sources(model)
+    patcher.model_options.pop("context_handler", None)  # its windows would each be inverted on their own
     progress = latent_preview.prepare_callback(patcher, steps)
     walk = _Walk(levels, flow, start, refinements, start_noise, progress)
     guider = comfy.samplers.CFGGuider(patcher)
@@ -82,7 +94,7 @@ def invert_video(
     fresh = comfy.sample.prepare_noise(latents, seed)
     guider.sample(fresh, latents, walk, torch.ones(1), seed=seed)
     clean = initial_noise.CLEANINGS[cleaning](walk.noise.float(), walk.clip.float())
-    return clean.to(comfy.model_management.intermediate_device())
+    return video_form(model, clean, "latents")[0].to(comfy.model_management.intermediate_device())
 
 
 class _Walk(comfy.samplers.Sampler):

@@ -7,11 +7,15 @@ import torch
 
 from . import initial_noise
 from .errors import InputError
+from .inverting import video_form
 from .prediction import is_flow
 
 
 def check_noise_fit(inverted: torch.Tensor, latents: torch.Tensor, name: str) -> None:
-    """Raise :class:`InputError` about the input ``name`` unless ``inverted`` has the channels and batch for these."""
+    """Raise :class:`InputError` about the input ``name`` unless ``inverted`` has the channels and batch for these.
+
+    Both ``[B, C, F, h, w]``.
+    """
     if inverted.shape[1] != latents.shape[1]:
         raise InputError(
             name,
@@ -30,18 +34,24 @@ class MotionNoise:
     """A ``NOISE`` for custom samplers: that of a seed with a clip's inverted noise in it.
 
     inverted: ``[B or 1, C, F, h, w]``; fitted to the latent it meets.
+    model: the ``ModelPatcher`` that will sample, whose family says how its latents lie.
     """
 
-    def __init__(self, inverted: torch.Tensor, seed: int, strategy: str = "blend", amount: float = 0.5) -> None:
+    def __init__(
+        self, inverted: torch.Tensor, seed: int, strategy: str = "blend", amount: float = 0.5, *, model
+    ) -> None:
         self.inverted, self.seed, self.strategy, self.amount = inverted, seed, strategy, amount
+        self.model = model
 
     def generate_noise(self, input_latent: dict) -> torch.Tensor:
+        """Noise in the form of the latent."""
         latents = input_latent["samples"]
-        check_noise_fit(self.inverted, latents, "noise")
         fresh = comfy.sample.prepare_noise(latents, self.seed, input_latent.get("batch_index"))
+        fresh, back = video_form(self.model, fresh, "noise")
+        check_noise_fit(self.inverted, fresh, "noise")
         generator = torch.Generator().manual_seed((self.seed + 1) % 2**64)
         detail = torch.randn(fresh.shape, generator=generator)
-        return initial_noise.mix(initial_noise.fit(self.inverted, detail), fresh, self.strategy, self.amount)
+        return back(initial_noise.mix(initial_noise.fit(self.inverted, detail), fresh, self.strategy, self.amount))
 
 
 def noisy_latents(model, noise: torch.Tensor) -> torch.Tensor | None:

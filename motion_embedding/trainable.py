@@ -27,14 +27,19 @@ class TrainableMotion:
     """
 
     settled = False
+    whole = False
 
-    def __init__(self, attentions: Sequence[TemporalAttention], value_form: str = "full") -> None:
+    def __init__(self, attentions: Sequence[TemporalAttention] = (), value_form: str = "full") -> None:
         self.degree = None if value_form == "full" else DEGREES[value_form]
-        self.chosen = {(a.layer, a.name): a for a in attentions}
+        self.choose(attentions)
         self.grids: dict[tuple[str, str], tuple[int, int]] = {}
         self.query_key: dict[str, nn.Parameter] = {}
         self.value: dict[tuple[str, str], nn.Parameter] = {}
         self.call: Call | None = None
+
+    def choose(self, attentions: Sequence[TemporalAttention]) -> None:
+        """Learn on these; before the probe."""
+        self.chosen = {(a.layer, a.name): a for a in attentions}
 
     def addition(
         self, site: TemporalAttention, projection: Projection, grid: tuple[int, int], call: Call

@@ -20,11 +20,24 @@ from comfy.patcher_extension import WrappersMP
 from PIL import Image
 
 from . import losses
+from .applied import Applied
+from .backbones import Backbone, Call
 from .debias import Debias
 from .embedding import MotionEmbedding
 from .errors import InputError
 from .frozen import frozen, out_of_inference
-from .injection import KEY, call_without_sources, check_fit, check_range, family_of, fit_message, with_source
+from .injection import (
+    KEY,
+    call_without_sources,
+    check_fit,
+    check_layers,
+    check_range,
+    fit_message,
+    options_of,
+    running_family,
+    wired_family,
+    with_source,
+)
 from .node_text import tell
 from .noise_levels import spread
 from .plots import loss_curve
@@ -55,14 +68,15 @@ def train_motion(
 ) -> Trained:
     """Learn the motion of one clip.
 
-    latents: as ``VAEEncode`` gives them for the family (``[1, C, F, h, w]`` for video models).
+    latents: as ``VAEEncode`` gives them for the family: ``[1, C, F, h, w]``, or ``[F, C, h, w]`` where frames lie on
+        the batch axis.
     initial: a motion to start from.
     debias: what to record in the embedding for its use; training itself sees the values as they are.
     keep: called with what was learnt so far when the user cancels or the loss is lost; the error then goes on.
 
     Raises :class:`InputError` before any long work when the inputs cannot be trained on, and when the loss is lost.
     """
-    backbone, attentions = family_of(model.model)
+    backbone, attentions = wired_family(model.model, options_of(model))
     call = backbone.call(latents, (0,), "latents")
     if call.frames < 2:
         raise InputError("latents", "they hold one frame, and motion needs at least two.", "Load more frames.")
@@ -71,19 +85,22 @@ def train_motion(
     check_range(recipe.start_percent, recipe.end_percent)
     if initial is not None:
         check_fit(model, initial, "initial")
-        if message := fit_message(initial, call):
+        if message := fit_message(Applied(initial), call):
             tell(message)
-    trainable = TrainableMotion(backbone.select(attentions, recipe.layers), recipe.value_form)
+    backbone.check_conditioning(positive, latents, call)
+    chosen = backbone.select(attentions, recipe.layers) if attentions else ()
+    trainable = TrainableMotion(chosen, recipe.value_form)
     sampling = model.get_model_object("model_sampling")
     with torch.inference_mode(False), torch.enable_grad():
         latents, positive = out_of_inference(latents), out_of_inference(positive)
         patcher = with_source(model, trainable)
         patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, _reserve_for_activations)
+        patcher.model_options.pop("context_handler", None)  # a motion is learnt on the whole clip at once
         lora = None
         if recipe.loss == "debiased_hybrid":
             linears = backbone.spatial_linears(model.model.diffusion_model)
             lora = SpatialLora(linears, model.load_device, recipe.seed)
-        loop = _TrainingLoop(trainable, recipe, initial, prediction_type(sampling), lora)
+        loop = _TrainingLoop(backbone, trainable, recipe, initial, prediction_type(sampling), lora)
 
         def result() -> MotionEmbedding:
             return MotionEmbedding(
@@ -125,7 +142,7 @@ def _reserve_for_activations(executor, model, noise_shape, conds, model_options=
 
 @dataclass(frozen=True)
 class _Noised:
-    """A clip and the noise to put on it, both ``[B, C, F, h, w]``, and the noise level, ``[B]``."""
+    """A clip and the noise to put on it, latents of the family, and the noise level of each entry of its batch."""
 
     clip: torch.Tensor
     noise: torch.Tensor
@@ -135,9 +152,11 @@ class _Noised:
     def at(cls, percent: float, sampling, clip: torch.Tensor, noise: torch.Tensor) -> _Noised:
         return cls(clip, noise, torch.full((len(clip),), float(sampling.percent_to_sigma(percent)), device=clip.device))
 
-    def frame(self, index: int) -> _Noised:
+    def frame(self, index: int, backbone: Backbone, call: Call) -> _Noised:
         """One frame of it, as a clip of its own."""
-        return _Noised(self.clip[:, :, index : index + 1], self.noise[:, :, index : index + 1], self.sigma)
+        parts = (backbone.video(x, call)[:, :, index : index + 1] for x in (self.clip, self.noise))
+        clip, noise = (backbone.latent(part) for part in parts)
+        return _Noised(clip, noise, self.sigma[: len(clip)])
 
 
 class _TrainingLoop(comfy.samplers.Sampler):
@@ -145,13 +164,15 @@ class _TrainingLoop(comfy.samplers.Sampler):
 
     def __init__(
         self,
+        backbone: Backbone,
         trainable: TrainableMotion,
         recipe: Recipe,
         initial: MotionEmbedding | None,
         prediction: str,
         lora: SpatialLora | None,
     ) -> None:
-        self.trainable, self.recipe, self.initial, self.prediction = trainable, recipe, initial, prediction
+        self.backbone, self.trainable, self.recipe = backbone, trainable, recipe
+        self.initial, self.prediction = initial, prediction
         self.lora = lora
         self.history: list[float] = []
 
@@ -166,8 +187,13 @@ class _TrainingLoop(comfy.samplers.Sampler):
         sampling = model_wrap.inner_model.model_sampling
         offset = torch.rand((), generator=generator).item()
         bar = comfy.utils.ProgressBar(recipe.steps)
-        model_wrap.model_patcher.unpin_all_weights()  # the host pins by address, and tensors are about to be replaced
-        with frozen(model_wrap.inner_model):
+        patchers = [model_wrap.model_patcher, *model_wrap.loaded_models]  # ControlNets and motion models with it
+        for patcher in patchers:
+            patcher.unpin_all_weights()  # the host pins by address, and tensors are about to be replaced
+        with contextlib.ExitStack() as held:
+            for patcher in patchers:
+                held.enter_context(frozen(patcher.model))
+            self._choose(model_wrap.inner_model, extra_args["model_options"])
             run, run_still = partial(model_wrap, **extra_args), partial(model_wrap, **call_without_sources(extra_args))
             with torch.no_grad():
                 self._run(run, sampling, _Noised.at(0.5, sampling, clip, torch.zeros_like(clip)))
@@ -182,16 +208,31 @@ class _TrainingLoop(comfy.samplers.Sampler):
                 noised = _Noised.at(percent, sampling, clip, fresh)
                 frame = self.lora.draw(self.trainable.call.frames) if self.lora else None
                 with self.lora.attached() if frame is not None else contextlib.nullcontext():
-                    loss = losses.LOSSES[recipe.loss](*self._run(run, sampling, noised), reference).mean()
+                    loss = losses.LOSSES[recipe.loss](*self._predict(run, sampling, noised), reference).mean()
                     self._require_finite(loss.item(), step)
                     _descend(loss, optimiser, scaler)
                 if frame is not None:  # after the clip's pass is freed, and from the same state of the LoRA
                     with self.lora.learning():
-                        look = losses.base(*self._run(run_still, sampling, noised.frame(frame))).mean()
+                        still = noised.frame(frame, self.backbone, self.trainable.call)
+                        look = losses.base(*self._run(run_still, sampling, still)).mean()
                         _descend(look, self.lora.optimiser, scaler)
                 scaler.update()
                 self._record(loss.item(), step, bar)
         return torch.zeros_like(latent_image)
+
+    def _choose(self, model: torch.nn.Module, options: dict) -> None:
+        """Settle on the layers where they came with the sampling, and were not there to choose from before."""
+        if self.trainable.chosen:
+            return
+        _, attentions = running_family(model, options.get("transformer_options"))
+        if self.initial is not None:
+            check_layers(attentions, self.initial, "initial")
+        self.trainable.choose(self.backbone.select(attentions, self.recipe.layers))
+
+    def _predict(self, run: Callable, sampling, noised: _Noised) -> tuple[torch.Tensor, torch.Tensor]:
+        """As :meth:`_run`, both as ``[B, C, F, h, w]``."""
+        prediction, target = self._run(run, sampling, noised)
+        return tuple(self.backbone.video(x, self.trainable.call) for x in (prediction, target))
 
     def _run(self, run: Callable, sampling, noised: _Noised) -> tuple[torch.Tensor, torch.Tensor]:
         """The frozen model's prediction and its target, both in the model's own space."""

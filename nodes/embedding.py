@@ -17,6 +17,7 @@ from .common import CATEGORY, FOLDER, Motion, check_writable, register_folder, t
 
 register_folder()
 _STRENGTH = {"default": 1.0, "min": -10.0, "max": 10.0, "step": 0.01}
+_WINDOWS = {"over all": True, "in each": False}
 _PRECISIONS = {"half": torch.float16, "full": torch.float32}
 
 
@@ -67,6 +68,14 @@ class ApplyMotionEmbedding(io.ComfyNode):
                     tooltip="Which half of the guidance is moved. both: as published. positive only: guidance then "
                     "also pushes towards the motion, and more of the reference's shape shows.",
                 ),
+                io.Combo.Input(
+                    "windows",
+                    options=list(_WINDOWS),
+                    default=next(iter(_WINDOWS)),
+                    optional=True,
+                    tooltip="For videos longer than the model's, made in context windows. over all: the motion is "
+                    "stretched over the whole video. in each: every window has all of it.",
+                ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the motion.")],
         )
@@ -78,7 +87,15 @@ class ApplyMotionEmbedding(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, motion, strength_query_key, strength_value, start_percent, end_percent, prompts
+        cls,
+        model,
+        motion,
+        strength_query_key,
+        strength_value,
+        start_percent,
+        end_percent,
+        prompts,
+        windows="over all",
     ) -> io.NodeOutput:
         return io.NodeOutput(
             apply_embedding(
@@ -89,6 +106,7 @@ class ApplyMotionEmbedding(io.ComfyNode):
                 start_percent,
                 end_percent,
                 positive_only=prompts == "positive only",
+                whole=_WINDOWS[windows],
             )
         )
 

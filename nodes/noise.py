@@ -8,7 +8,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.initial_noise import CLEANINGS, STRATEGIES
-from ..motion_embedding.inverting import check_latents, invert_video
+from ..motion_embedding.inverting import invert_video, video_form
 from ..motion_embedding.starting import MotionNoise, check_noise_fit, noisy_latents
 from .common import CATEGORY, Motion, verdict
 
@@ -146,11 +146,10 @@ class BlendInitialNoise(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, latent_image, strategy, amount, seed, inverted=None, motion=None) -> io.NodeOutput:
-        latents = latent_image["samples"]
-        check_latents(model, latents, "latent_image")
+        video, _ = video_form(model, latent_image["samples"], "latent_image")
         stored = _stored(inverted, motion)
-        check_noise_fit(stored, latents, "motion" if inverted is None else "inverted")
-        noise = MotionNoise(stored, seed, strategy, amount)
+        check_noise_fit(stored, video, "motion" if inverted is None else "inverted")
+        noise = MotionNoise(stored, seed, strategy, amount, model=model)
         start = noisy_latents(model, noise.generate_noise(latent_image))
         if start is None:
             message = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from ..errors import InputError
@@ -10,13 +12,19 @@ from .unet3d import UNet3D
 
 BACKBONES: tuple[Backbone, ...] = (UNet3D(),)
 
-__all__ = ["BACKBONES", "Backbone", "Call", "TemporalAttention", "find_backbone"]
+__all__ = ["BACKBONES", "Backbone", "Call", "TemporalAttention", "becoming", "find_backbone"]
 
 
-def find_backbone(model: nn.Module, name: str = "model") -> tuple[Backbone, list[TemporalAttention]]:
-    """The family of ``model`` and its frame-mixing attentions; :class:`InputError` when no family knows it."""
+def find_backbone(
+    model: nn.Module, name: str = "model", beside: Sequence[nn.Module] = ()
+) -> tuple[Backbone, list[TemporalAttention]]:
+    """The family of ``model`` and its frame-mixing attentions; :class:`InputError` when no family knows it.
+
+    name: of the input to blame.
+    beside: modules that run with the model without being in its tree.
+    """
     for backbone in BACKBONES:
-        if attentions := backbone.attentions(model):
+        if attentions := backbone.attentions(model, beside):
             return backbone, attentions
     families = ", ".join(b.family for b in BACKBONES)
     raise InputError(
@@ -24,3 +32,8 @@ def find_backbone(model: nn.Module, name: str = "model") -> tuple[Backbone, list
         f"{type(model).__name__} has no temporal attention that this pack knows.",
         f"Wire a video model of one of these families: {families}.",
     )
+
+
+def becoming(model: nn.Module) -> Backbone | None:
+    """The family that ``model``, which has no frame-mixing attention now, may be of once it samples."""
+    return next((backbone for backbone in BACKBONES if backbone.may_become(model)), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import torch
@@ -21,7 +21,10 @@ class Call:
     """One call of the model: how its batch and its latent clip are laid out.
 
     groups: for each equal part of the batch, 0 for the positive and 1 for the negative prompt.
-    frames, height, width: of the latent clip.
+    frames, height, width: of the latent clip in this call.
+    batch: how many clips the call holds.
+    window: where a context window is open, the frame of the whole clip that each frame of this call is.
+    total: frames of the whole clip, None without a window.
     """
 
     frames: int
@@ -29,6 +32,17 @@ class Call:
     width: int
     groups: tuple[int, ...] = (POSITIVE,)
     batch: int = 1
+    window: tuple[int, ...] | None = None
+    total: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Frames of the whole clip."""
+        return self.total or self.frames
+
+    def within(self, window: Sequence[int], total: int) -> Call:
+        """The same call as the part ``window`` of a clip of ``total`` frames."""
+        return replace(self, window=tuple(window), total=total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +51,7 @@ class TemporalAttention:
 
     layer: name of its transformer block, the same for every model of the family; shares one query-key embedding.
     name: of the attention inside the block.
+    home: the module the projections lie in, where that comes and goes with each sampling; None for the model itself.
     """
 
     layer: str
@@ -44,6 +59,7 @@ class TemporalAttention:
     query: nn.Module
     key: nn.Module
     value: nn.Module
+    home: nn.Module | None = None
 
     @property
     def width(self) -> int:
@@ -51,18 +67,47 @@ class TemporalAttention:
 
 
 class Backbone(ABC):
-    """A model family. Stateless; one instance serves every model."""
+    """A model family. Stateless; one instance serves every model.
+
+    comes_and_goes: whether the temporal attentions are part of the model only while it samples. They are then looked
+        up in every call, so :meth:`attentions` must be quick.
+    """
 
     family: str
     presets: dict[str, Callable[[Sequence[TemporalAttention]], list[TemporalAttention]]]
+    comes_and_goes: bool = False
 
     @abstractmethod
-    def attentions(self, model: nn.Module) -> list[TemporalAttention]:
-        """Every attention of ``model`` that mixes frames, in order of use; empty when it is not of this family."""
+    def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:
+        """Every attention of ``model`` that mixes frames, in order of use; empty when it is not of this family.
+
+        beside: modules that run with the model without being in its tree.
+        """
+
+    def may_become(self, model: nn.Module) -> bool:
+        """Whether ``model``, without attentions now, can be of this family once it samples."""
+        return False
 
     @abstractmethod
-    def call(self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image") -> Call:
-        """Reads the layout off a latent. Raises :class:`InputError` about the input ``name`` when it is no video."""
+    def call(
+        self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image", frames: int | None = None
+    ) -> Call:
+        """Reads the layout off a latent. Raises :class:`InputError` about the input ``name`` when it is no video.
+
+        frames: of one clip, where the host says so; families with frames on the batch axis else take all there are.
+        """
+
+    def video(self, x: torch.Tensor, call: Call) -> torch.Tensor:
+        """A latent of this family as ``[B, C, F, h, w]``."""
+        return x
+
+    def latent(self, video: torch.Tensor) -> torch.Tensor:
+        """``video [B, C, F, h, w]`` as a latent of this family."""
+        return video
+
+    def check_conditioning(self, positive: list, latents: torch.Tensor, call: Call) -> None:
+        """Raise :class:`InputError` about ``positive`` unless the model can be trained on the clip with it."""
+        return
 
     @abstractmethod
     def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:
@@ -94,6 +139,48 @@ class Backbone(ABC):
                 f"Its layers are: {', '.join(layers)}.",
             )
         return chosen
+
+
+class FramesOnBatch(Backbone):
+    """Families whose latents are ``[(B F), C, h, w]``, the frames of one clip after another."""
+
+    def call(
+        self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image", frames: int | None = None
+    ) -> Call:
+        groups = tuple(groups)
+        if x.ndim != 4:
+            raise InputError(
+                name,
+                f"a video latent of shape {tuple(x.shape)} was given to a {self.family} model.",
+                "Use EmptyLatentImage with one picture of the batch per frame, or VAEEncode with this model's VAE.",
+            )
+        frames = frames or x.shape[0] // len(groups)
+        if x.shape[0] % (frames * len(groups)):
+            raise ValueError(f"a batch of {x.shape[0]} does not hold {len(groups)} groups of clips of {frames} frames")
+        return Call(frames, x.shape[-2], x.shape[-1], groups, x.shape[0] // frames)
+
+    def video(self, x: torch.Tensor, call: Call) -> torch.Tensor:
+        return rearrange(x, "(b f) c h w -> b c f h w", f=call.frames)
+
+    def latent(self, video: torch.Tensor) -> torch.Tensor:
+        return rearrange(video, "b c f h w -> (b f) c h w")
+
+
+def level_grid(height: int, width: int, level: int) -> tuple[int, int]:
+    """The grid of a latent after ``level`` halvings: every one rounds up, as its strided convolution does."""
+    return -(-height >> level), -(-width >> level)
+
+
+def halved_grid(positions: int, height: int, width: int) -> tuple[int, int]:
+    """The grid of the UNet level with so many positions.
+
+    A UNet halves both axes, rounding up, so the count names the level without ambiguity.
+    """
+    for level in range(max(height, width).bit_length() + 1):
+        grid = level_grid(height, width, level)
+        if grid[0] * grid[1] == positions:
+            return grid
+    raise ValueError(f"{positions} positions fit no level of a {height}x{width} latent")
 
 
 def add_position_major(x: torch.Tensor, addition: torch.Tensor, groups: int) -> torch.Tensor:

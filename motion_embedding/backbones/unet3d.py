@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from .base import Backbone, Call, TemporalAttention, add_position_major
+from .base import Backbone, Call, TemporalAttention, add_position_major, halved_grid
 
 
 def _find_unet(model: nn.Module) -> tuple[str, nn.Module] | None:
@@ -21,11 +21,6 @@ def _find_unet(model: nn.Module) -> tuple[str, nn.Module] | None:
         if all(hasattr(module, part) for part in ("transformer_in", "down_blocks", "up_blocks", "conv_in")):
             return name, module
     return None
-
-
-def level_grid(height: int, width: int, level: int) -> tuple[int, int]:
-    """The grid of a latent after ``level`` halvings: every one rounds up, as its strided convolution does."""
-    return -(-height >> level), -(-width >> level)
 
 
 def level_of(layer: str, levels: int) -> int:
@@ -75,7 +70,7 @@ class UNet3D(Backbone):
         "all": list,
     }
 
-    def attentions(self, model: nn.Module) -> list[TemporalAttention]:
+    def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:
         found = _find_unet(model)
         if found is None:
             return []
@@ -96,7 +91,9 @@ class UNet3D(Backbone):
         modules = found[1].named_modules() if found else ()
         return [module for name, module in modules if ".attentions." in name and isinstance(module, nn.Linear)]
 
-    def call(self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image") -> Call:
+    def call(
+        self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image", frames: int | None = None
+    ) -> Call:
         if x.ndim != 5:
             raise InputError(
                 name,
@@ -106,13 +103,7 @@ class UNet3D(Backbone):
         return Call(frames=x.shape[2], height=x.shape[3], width=x.shape[4], groups=tuple(groups), batch=x.shape[0])
 
     def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:
-        """The UNet halves both axes, rounding up, so the position count names the level without ambiguity."""
-        positions = x.shape[0] // call.batch
-        for level in range(max(call.height, call.width).bit_length() + 1):
-            height, width = level_grid(call.height, call.width, level)
-            if height * width == positions:
-                return height, width
-        raise ValueError(f"{positions} positions fit no level of a {call.height}x{call.width} latent")
+        return halved_grid(x.shape[0] // call.batch, call.height, call.width)
 
     def add(self, x: torch.Tensor, addition: torch.Tensor, call: Call) -> torch.Tensor:
         return add_position_major(x, addition, len(call.groups))

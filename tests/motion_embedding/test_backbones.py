@@ -92,6 +92,7 @@ class GridsSeen:
     """A source that adds nothing and notes the grid of every attention."""
 
     settled = False
+    whole = False
 
     def __init__(self) -> None:
         self.grids: dict[str, tuple[int, int]] = {}

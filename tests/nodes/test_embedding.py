@@ -54,7 +54,7 @@ def test_stopping_inside_the_model_leaves_it_clean(rig, motion, apply, monkeypat
 
     error = management.InterruptProcessingException if cancelled else RuntimeError
     before, module, calls = rig.state(), rig.model.model, []
-    last = rig.part("motion_embedding.injection").family_of(module)[1][-1]
+    last = rig.part("motion_embedding.injection").wired_family(module)[1][-1]
     class_of = type(last.value)
     forward = class_of.forward
 

@@ -273,7 +273,7 @@ def test_flow_models_take_the_noise_only(rig) -> None:
         ),
         (
             {"inverted": stored(torch.zeros(1, 12, 4, 8, 6)), "latent_image": {"samples": torch.zeros(1, 12, 8, 6)}},
-            "latent_image: it is an image latent",
+            "latent_image: an image latent",
         ),
     ],
 )
@@ -298,7 +298,7 @@ def test_a_motion_without_noise(rig) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"latents": {"samples": torch.zeros(4, 12, 8, 6)}}, "latents: it is an image latent"),
+        ({"latents": {"samples": torch.zeros(4, 12, 8, 6)}}, "latents: an image latent"),
         ({"latents": {"samples": torch.zeros(1, 4, 4, 8, 6)}}, "latents: it has 4 channels; the model's have 12"),
         ({"steps": 1001}, "steps: 1001 of them do not fit"),
         ({"start_noise": 1e9}, "start_noise: .* is all the noise there is"),

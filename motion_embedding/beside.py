@@ -1,0 +1,17 @@
+"""What runs with a model without being part of its module tree, named where the model's call can find it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+KEY = "motion_embedding_beside"
+
+
+class Beside:
+    """Rides in ``transformer_options`` under :data:`KEY`, which ComfyUI deep-copies at will; modules must not be."""
+
+    def __init__(self, modules: tuple[nn.Module, ...]) -> None:
+        self.modules = modules
+
+    def __deepcopy__(self, memo: dict) -> Beside:
+        return self
