@@ -51,11 +51,9 @@ class TemporalAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.pos_encoder(x)
-        parts = (rearrange(p(x), "n f (a c) -> n a f c", a=self.heads) for p in (self.to_q, self.to_k, self.to_v))
-        pieces = [
-            F.scaled_dot_product_attention(*p) for p in zip(*(p.split(_LARGEST_BATCH) for p in parts), strict=True)
-        ]
-        mixed = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        qkv = (rearrange(p(x), "n f (a c) -> n a f c", a=self.heads) for p in (self.to_q, self.to_k, self.to_v))
+        pieces = zip(*(part.split(_LARGEST_BATCH) for part in qkv), strict=True)
+        mixed = torch.cat([F.scaled_dot_product_attention(*piece) for piece in pieces])
         return self.to_out(rearrange(mixed, "n a f c -> n f (a c)"))
 
 
