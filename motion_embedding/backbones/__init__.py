@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from torch import nn
 
 from ..errors import InputError
+from .animatediff import AnimateDiff
 from .base import Backbone, Call, TemporalAttention
 from .unet3d import UNet3D
 
-BACKBONES: tuple[Backbone, ...] = (UNet3D(),)
+BACKBONES: tuple[Backbone, ...] = (AnimateDiff(), UNet3D())
 
 __all__ = ["BACKBONES", "Backbone", "Call", "TemporalAttention", "becoming", "find_backbone"]
 
