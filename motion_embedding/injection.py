@@ -49,6 +49,7 @@ class MotionStack:
         self.entries = tuple(entries)
         self.prepared: dict = {}
         self.whole_shape: torch.Size | None = None
+        self.corners: dict[object, tuple[int, int]] = {}
         self.announced: set[str] = set()
         self.checked = False
 
@@ -109,13 +110,15 @@ def options_of(model) -> dict:
     return model.model_options.get("transformer_options", {})
 
 
-def call_of(backbone: Backbone, x: torch.Tensor, options: dict, whole: torch.Size | None, frames: int | None) -> Call:
-    """The layout of one call of the model, with the context window that is open.
+def call_of(backbone: Backbone, x: torch.Tensor, options: dict, stack: MotionStack, frames: int | None) -> Call:
+    """The layout of one call of the model, with the context window and the areas it is about.
 
-    whole: shape of the latent that is sampled, of which ``x`` may be a window.
     frames: ``num_video_frames`` of the call.
     """
-    call = backbone.call(x, options.get("cond_or_uncond", (0,)), frames=frames)
+    call, whole = backbone.call(x, options.get("cond_or_uncond", (0,)), frames=frames), stack.whole_shape
+    corners = [stack.corners.get(uuid) for uuid in options.get("uuids", ())]
+    if whole and any(corner is not None for corner in corners):
+        call = call.at([corner or (0, 0) for corner in corners], whole[-2:])
     evolved = options.get("ad_params") or {}
     if evolved.get("sub_idxs") is not None:
         return call.within(evolved["sub_idxs"], evolved["full_length"])
@@ -125,12 +128,21 @@ def call_of(backbone: Backbone, x: torch.Tensor, options: dict, whole: torch.Siz
     return call.within(window.index_list, whole[window.dim] if whole else max(window.index_list) + 1)
 
 
+def _stack_in(model_options: dict | None) -> MotionStack:
+    return ((model_options or {}).get("transformer_options") or {}).get(KEY) or MotionStack()
+
+
 def note_whole_shape(executor, x, timestep, model_options=None, seed=None):
     """Wrapper around one prediction: notes the shape of what is sampled, before context windows cut it up."""
-    stack = ((model_options or {}).get("transformer_options") or {}).get(KEY)
-    if stack is not None:
-        stack.whole_shape = x.shape
+    _stack_in(model_options).whole_shape = x.shape
     return executor(x, timestep, model_options, seed)
+
+
+def note_areas(executor, model, conds, x_in, timestep, model_options):
+    """Wrapper around the calls of one prediction: notes for which part of the picture each prompt is."""
+    areas = [cond for group in conds for cond in group or () if "area" in cond]
+    _stack_in(model_options).corners = {cond["uuid"]: tuple(cond["area"][-2:]) for cond in areas}
+    return executor(model, conds, x_in, timestep, model_options)
 
 
 def around_apply_model(
@@ -143,7 +155,7 @@ def around_apply_model(
     if not sources:
         return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
     family = running_family(model, transformer_options)
-    call = call_of(family[0], x, transformer_options, stack.whole_shape, kwargs.get("num_video_frames"))
+    call = call_of(family[0], x, transformer_options, stack, kwargs.get("num_video_frames"))
     for source in sources:
         if isinstance(source, Applied):
             if message := fit_message(source, call):
@@ -160,14 +172,21 @@ def around_apply_model(
     return output
 
 
+_WRAPPERS = {
+    WrappersMP.PREDICT_NOISE: note_whole_shape,
+    WrappersMP.CALC_COND_BATCH: note_areas,
+    WrappersMP.APPLY_MODEL: around_apply_model,
+}
+
+
 def fit_message(source: Applied, call: Call) -> str | None:
     """What is resampled when the embedding of ``source`` meets this clip, in words."""
     embedding, frames = source.embedding, call.length if source.whole else call.frames
     learnt, given = f"{embedding.frames} frames", f"{frames} frames"
     if embedding.height:  # 0 in an imported camera motion, which has no size
         learnt += f" at latent size {embedding.width}x{embedding.height}"
-        given += f" at {call.width}x{call.height}"
-    same_size = not embedding.height or (embedding.height, embedding.width) == (call.height, call.width)
+        given += f" at {call.size[1]}x{call.size[0]}"
+    same_size = not embedding.height or (embedding.height, embedding.width) == call.size
     if embedding.frames == frames and same_size:
         return None
     return f"The motion embedding was learnt on {learnt}; it is resampled to the {given} of this latent."
@@ -179,10 +198,9 @@ def with_source(model, source: Source, start_percent: float = 0.0, end_percent: 
     options = clone.model_options.setdefault("transformer_options", {})
     stack = options.get(KEY, MotionStack()).plus(Entry(source, start_percent, end_percent))
     options[KEY] = stack
-    clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
-    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_apply_model)
-    clone.remove_wrappers_with_key(WrappersMP.PREDICT_NOISE, KEY)
-    clone.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, note_whole_shape)
+    for place, wrapper in _WRAPPERS.items():
+        clone.remove_wrappers_with_key(place, KEY)
+        clone.add_wrapper_with_key(place, KEY, wrapper)
     clone.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, KEY)
     clone.add_callback_with_key(CallbacksMP.ON_CLEANUP, KEY, lambda patcher: stack.prepared.clear())
     return clone
@@ -192,8 +210,8 @@ def without_sources(model):
     """A clone of the ``ModelPatcher`` on which no motion embedding acts."""
     clone = model.clone()
     clone.model_options.get("transformer_options", {}).pop(KEY, None)
-    clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
-    clone.remove_wrappers_with_key(WrappersMP.PREDICT_NOISE, KEY)
+    for place in _WRAPPERS:
+        clone.remove_wrappers_with_key(place, KEY)
     clone.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, KEY)
     return clone
 

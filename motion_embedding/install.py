@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from .backbones import Backbone, Call, TemporalAttention, find_backbone
+from .resample import crop_grid, whole_grid
 
 Projection = Literal["query_key", "value"]
 
@@ -24,7 +25,8 @@ class Source(Protocol):
     """Something that adds to the inputs of temporal attentions: an embedding in use, or one in training.
 
     settled: whether what it adds stays the same from call to call, so that it can be prepared once.
-    whole: whether it adds to the whole clip, of which a context window takes its part, rather than to each call.
+    whole: whether it adds to the whole clip, of which a context window or an area takes its part, rather than to each
+        call.
     """
 
     settled: bool
@@ -35,7 +37,7 @@ class Source(Protocol):
     ) -> torch.Tensor | None:
         """``[G, P, F, C]``, G 1 or the number of batch groups, P 1 or the positions of the grid; None for nothing.
 
-        F are the frames of the whole clip, ``call.length``, if the source is ``whole``, else those of the call.
+        F and the grid are those of the whole clip, ``call.length``, if the source is ``whole``, else those of the call.
         """
 
 
@@ -101,18 +103,35 @@ class Additions:
     def _part(
         self, source: Source, site: TemporalAttention, projection: Projection, grid: tuple[int, int], x: torch.Tensor
     ) -> torch.Tensor | None:
-        frames = self.call.length if source.whole else self.call.frames
-        layout = (frames, self.call.height, self.call.width, self.call.groups)
-        key = (id(source), site.layer, site.name, projection, grid, layout, x.dtype, x.device)
+        if not source.whole:
+            return self._kept(source, site, projection, grid, x, (self.call.frames, self.call.height, self.call.width))
+        call, area = self.call, (self.call.height, self.call.width)
+        whole = whole_grid(grid, area, call.picture) if call.picture else grid
+        part = self._kept(source, site, projection, whole, x, (call.length, *call.size))
+        if part is None:
+            return None
+        if self.frames is not None:
+            part = part[:, :, self.frames]
+        return crop_grid(part, whole, grid, area, call.corners) if call.picture and part.shape[1] > 1 else part
+
+    def _kept(
+        self,
+        source: Source,
+        site: TemporalAttention,
+        projection: Projection,
+        grid: tuple[int, int],
+        x: torch.Tensor,
+        extent: tuple[int, int, int],
+    ) -> torch.Tensor | None:
+        """What ``source`` adds, from what is prepared where it can be; ``extent``: frames, height, width it is for."""
+        key = (id(source), site.layer, site.name, projection, grid, extent, self.call.groups, x.dtype, x.device)
         if key in self.prepared:
-            part = self.prepared[key]
-        else:
-            part = source.addition(site, projection, grid, self.call)
-            part = None if part is None else part.to(x)
-            if source.settled:
-                self.prepared[key] = part
-        in_part = source.whole and self.frames is not None and part is not None
-        return part[:, :, self.frames] if in_part else part
+            return self.prepared[key]
+        part = source.addition(site, projection, grid, self.call)
+        part = None if part is None else part.to(x)
+        if source.settled:
+            self.prepared[key] = part
+        return part
 
 
 def _index(window: tuple[int, ...]) -> slice | list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn.functional import interpolate
 
@@ -42,3 +44,26 @@ def rescale_factor(trained: int, frames: int, rescale: str) -> float:
         return frames / trained
     cut_off = max(0.5 * trained / frames - 0.5, 0.0)
     return (trained - 1) / (trained - 1 - 2 * cut_off)
+
+
+def whole_grid(grid: tuple[int, int], size: tuple[int, int], picture: tuple[int, int]) -> tuple[int, int]:
+    """The grid of the whole picture, where an area of it, ``size`` of ``picture`` in latent units, has ``grid``."""
+    return tuple(max(g, round(p * g / s)) for g, s, p in zip(grid, size, picture, strict=True))
+
+
+def crop_grid(
+    rows: torch.Tensor,
+    whole: tuple[int, int],
+    grid: tuple[int, int],
+    size: tuple[int, int],
+    corners: Sequence[tuple[int, int]],
+) -> torch.Tensor:
+    """From rows ``[G, P, F, C]`` on the grid ``whole``, those of the area at each of ``corners``: ``[N, p, F, C]``.
+
+    corners: (y, x) of the areas in latent units, in which they are ``size`` and on the grid ``grid``.
+    """
+    pictures, parts = rows.unflatten(1, whole).expand(len(corners), *[-1] * 4), []
+    for picture, corner in zip(pictures, corners, strict=True):
+        y, x = (min(round(c * g / s), w - g) for c, g, s, w in zip(corner, grid, size, whole, strict=True))
+        parts.append(picture[y : y + grid[0], x : x + grid[1]].flatten(0, 1))
+    return torch.stack(parts)

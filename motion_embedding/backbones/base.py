@@ -25,6 +25,8 @@ class Call:
     batch: how many clips the call holds.
     window: where a context window is open, the frame of the whole clip that each frame of this call is.
     total: frames of the whole clip, None without a window.
+    corners: where the prompts are for areas of the picture, (y, x) of each group's; height and width are then theirs.
+    picture: height and width of the whole latent, None without areas.
     """
 
     frames: int
@@ -34,6 +36,13 @@ class Call:
     batch: int = 1
     window: tuple[int, ...] | None = None
     total: int | None = None
+    corners: tuple[tuple[int, int], ...] | None = None
+    picture: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the whole latent."""
+        return self.picture or (self.height, self.width)
 
     @property
     def length(self) -> int:
@@ -43,6 +52,10 @@ class Call:
     def within(self, window: Sequence[int], total: int) -> Call:
         """The same call as the part ``window`` of a clip of ``total`` frames."""
         return replace(self, window=tuple(window), total=total)
+
+    def at(self, corners: Sequence[tuple[int, int]], picture: tuple[int, int]) -> Call:
+        """The same call as areas of a latent of height and width ``picture``."""
+        return replace(self, corners=tuple(corners), picture=tuple(picture))
 
 
 @dataclass(frozen=True, eq=False)
