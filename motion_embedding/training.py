@@ -87,7 +87,8 @@ def train_motion(
         check_fit(model, initial, "initial")
         if message := fit_message(Applied(initial), call):
             tell(message)
-    backbone.check_conditioning(positive, latents, call)
+    if message := backbone.check_conditioning(positive, latents, call):
+        tell(message)
     chosen = backbone.select(attentions, recipe.layers) if attentions else ()
     trainable = TrainableMotion(chosen, recipe.value_form)
     sampling = model.get_model_object("model_sampling")

@@ -9,9 +9,10 @@ from torch import nn
 from ..errors import InputError
 from .animatediff import AnimateDiff
 from .base import Backbone, Call, TemporalAttention
+from .svd import SVD
 from .unet3d import UNet3D
 
-BACKBONES: tuple[Backbone, ...] = (AnimateDiff(), UNet3D())
+BACKBONES: tuple[Backbone, ...] = (AnimateDiff(), SVD(), UNet3D())
 
 __all__ = ["BACKBONES", "Backbone", "Call", "TemporalAttention", "becoming", "find_backbone"]
 

@@ -118,9 +118,12 @@ class Backbone(ABC):
         """``video [B, C, F, h, w]`` as a latent of this family."""
         return video
 
-    def check_conditioning(self, positive: list, latents: torch.Tensor, call: Call) -> None:
-        """Raise :class:`InputError` about ``positive`` unless the model can be trained on the clip with it."""
-        return
+    def check_conditioning(self, positive: list, latents: torch.Tensor, call: Call) -> str | None:
+        """Raise :class:`InputError` about ``positive`` unless the model can be trained on the clip with it.
+
+        Returns what else the person should know of it.
+        """
+        return None
 
     @abstractmethod
     def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:

@@ -15,6 +15,10 @@ from torch import nn
 from ..errors import InputError
 from .base import Backbone, Call, TemporalAttention, add_position_major, halved_grid
 
+# The host's own UNets, whose families share these presets, name the same places otherwise.
+_SIDES = ("down_blocks.", "up_blocks.", "input_blocks.", "output_blocks.")
+_MIDDLE = ("mid_block.", "middle_block.")
+
 
 def _find_unet(model: nn.Module) -> tuple[str, nn.Module] | None:
     for name, module in model.named_modules():
@@ -39,7 +43,7 @@ def _recommended(attentions: Sequence[TemporalAttention]) -> list[TemporalAttent
 
 def _widest(attentions: Sequence[TemporalAttention], count: int) -> list[TemporalAttention]:
     """Those of the ``count`` greatest widths on the way down and up, the middle left out."""
-    sides = [a for a in attentions if a.layer.startswith(("down_blocks.", "up_blocks."))]
+    sides = [a for a in attentions if a.layer.startswith(_SIDES)]
     widths = sorted({a.width for a in sides}, reverse=True)[:count]
     return [a for a in sides if a.width in widths]
 
@@ -57,7 +61,7 @@ def _paper_and_next(attentions: Sequence[TemporalAttention]) -> list[TemporalAtt
 def _paper_next_and_mid(attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
     """The two widest levels and the middle between down and up."""
     chosen = _widest(attentions, 2)
-    return [a for a in attentions if a in chosen or a.layer.startswith("mid_block.")]
+    return [a for a in attentions if a in chosen or a.layer.startswith(_MIDDLE)]
 
 
 class UNet3D(Backbone):
