@@ -6,11 +6,12 @@ from comfy_api.latest import io
 
 
 def all_nodes() -> list[type[io.ComfyNode]]:
-    from . import embedding, importing, measuring, model, noise, training, transform, video
+    from . import animatediff, embedding, importing, measuring, model, noise, training, transform, video
 
     return [
         *video.NODES,
         *model.NODES,
+        *animatediff.NODES,
         *training.NODES,
         *embedding.NODES,
         *importing.NODES,
