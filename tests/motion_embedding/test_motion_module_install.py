@@ -140,25 +140,27 @@ def test_clips_of_a_batch_do_not_mix(unet: nn.Module) -> None:
         assert torch.allclose(run(unet, slice(FRAMES, None)), second, atol=1e-5 * float(second.abs().max()))
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compiled_it_gives_the_same(comfy: Path, backend: str) -> None:
-    """One compiled UNet, with and without the motion model and with another length, in turns."""
-    small = {"num_res_blocks": [1, 1], "channel_mult": [1, 2], "transformer_depth": [1, 0]}
-    unet = model(**small, transformer_depth_output=[1, 1, 0, 0]).model.diffusion_model.requires_grad_(False)
-    motion = MotionModel([32, 64], [64, 32], blocks_down=1, blocks_up=2, mid=True)
+def test_compiled_it_gives_the_same(comfy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One compiled UNet, with and without the motion model, in turns; and in one graph, so nothing falls back."""
+    import comfy.ldm.modules.attention as host_attention
+
+    # The CPU's default asks the operating system for free memory, which no graph can hold.
+    monkeypatch.setattr(host_attention, "optimized_attention", host_attention.attention_pytorch)
+    small = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [0, 1]}
+    unet = model(**small).model.diffusion_model.requires_grad_(False)
+    motion = MotionModel([32], [32], blocks_down=1, blocks_up=2, mid=True)
     fill(motion, 2)
     torch.compiler.reset()
-    compiled = torch.compile(unet, backend=backend)
+    compiled = torch.compile(unet, backend="aot_eager", fullgraph=True)
 
-    def both(which: nn.Module) -> list[torch.Tensor]:
+    def in_turns(which: nn.Module) -> list[torch.Tensor]:
         out = [run(which)]
-        for frames in (FRAMES, 2 * FRAMES, FRAMES):
-            with attached(which, motion, frames):
-                out.append(run(which))
+        with attached(which, motion, FRAMES):
+            out.append(run(which))
         return [*out, run(which)]
 
     with torch.no_grad():
-        for expected, given in zip(both(unet), both(compiled), strict=True):
+        for expected, given in zip(in_turns(unet), in_turns(compiled), strict=True):
             assert torch.allclose(given, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 
 
