@@ -216,13 +216,6 @@ def without_sources(model):
     return clone
 
 
-def call_without_sources(extra_args: dict) -> dict:
-    """The same call of the model with no motion on it, neither the one in training nor those wired before it."""
-    options = extra_args["model_options"]
-    plain = {k: v for k, v in options["transformer_options"].items() if k != KEY}
-    return {**extra_args, "model_options": {**options, "transformer_options": plain}}
-
-
 def check_fit(model, embedding: MotionEmbedding, name: str = "motion") -> None:
     """Raise :class:`InputError` about the input ``name`` unless ``embedding`` was learnt on this kind of model.
 

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from comfy.patcher_extension import WrappersMP
 from comfy.weight_adapter.lora import LoRAAdapter
 from torch import nn
 
 from .errors import InputError
+from .injection import KEY
 
 RANK = 32
 LEARNING_RATE = 5e-4
@@ -72,6 +74,21 @@ class SpatialLora:
                 yield
         finally:
             self.freeze(True)
+
+
+def call_of_still(extra_args: dict) -> dict:
+    """The same call of the model for a clip of one frame, with no motion on it, in training or wired before it."""
+    options = extra_args["model_options"]
+    plain = {k: v for k, v in options["transformer_options"].items() if k != KEY}
+    wrappers = plain.get("wrappers", {})
+    around = {**wrappers.get(WrappersMP.APPLY_MODEL, {}), KEY: [_around_still]}
+    plain["wrappers"] = {**wrappers, WrappersMP.APPLY_MODEL: around}
+    return {**extra_args, "model_options": {**options, "transformer_options": plain}}
+
+
+def _around_still(executor, *args, **kwargs):
+    """Wrapper: the host has counted the frames of the whole clip, and this call has one of them."""
+    return executor(*args, **{k: 1 if k == "num_video_frames" else v for k, v in kwargs.items()})
 
 
 def _new_adapter(linear: nn.Linear) -> nn.Module:

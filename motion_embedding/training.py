@@ -28,7 +28,6 @@ from .errors import InputError
 from .frozen import frozen, out_of_inference
 from .injection import (
     KEY,
-    call_without_sources,
     check_fit,
     check_layers,
     check_range,
@@ -43,7 +42,7 @@ from .noise_levels import spread
 from .plots import loss_curve
 from .prediction import prediction_type
 from .presets import Recipe
-from .spatial_lora import SpatialLora
+from .spatial_lora import SpatialLora, call_of_still
 from .trainable import TrainableMotion
 
 PREVIEW_EVERY = 10
@@ -195,7 +194,7 @@ class _TrainingLoop(comfy.samplers.Sampler):
             for patcher in patchers:
                 held.enter_context(frozen(patcher.model))
             self._choose(model_wrap.inner_model, extra_args["model_options"])
-            run, run_still = partial(model_wrap, **extra_args), partial(model_wrap, **call_without_sources(extra_args))
+            run, run_still = partial(model_wrap, **extra_args), partial(model_wrap, **call_of_still(extra_args))
             with torch.no_grad():
                 self._run(run, sampling, _Noised.at(0.5, sampling, clip, torch.zeros_like(clip)))
             parameters = self.trainable.allocate(clip.device, self.initial)
