@@ -16,6 +16,7 @@ from comfy.model_sampling import ModelSamplingDiscrete
 from comfy.patcher_extension import WrappersMP
 from safetensors import SafetensorError, safe_open
 
+from .batch_windows import around_predict_noise
 from .beside import KEY as BESIDE
 from .beside import Beside
 from .errors import InputError
@@ -59,6 +60,7 @@ def load_animatediff(model: ModelPatcher, path: str | Path, own_betas: bool = Tr
     clone = model.clone()
     clone.set_additional_models(KEY, [ModelPatcher(motion, model.load_device, model.offload_device)])
     clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, _around_apply_model(motion, strength))
+    clone.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, around_predict_noise)
     clone.model_options.setdefault("transformer_options", {})[BESIDE] = Beside((motion,))
     if sampling is not None:
         clone.add_object_patch("model_sampling", sampling)
@@ -109,7 +111,7 @@ def _read(path: str | Path, model: ModelPatcher) -> MotionModel:
     try:
         state_dict = comfy.utils.load_torch_file(str(path), safe_load=True)
         shapes = {key: tensor.shape for key, tensor in state_dict.items() if isinstance(tensor, torch.Tensor)}
-    except (OSError, ValueError, RuntimeError, AttributeError, UnpicklingError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, AttributeError, EOFError, UnpicklingError, SafetensorError) as error:
         raise _unreadable(path, error) from error
     recognise(plain_keys(shapes))
     dtype = model.model.manual_cast_dtype or model.model.get_dtype()

@@ -100,13 +100,14 @@ def text(seed: int) -> list:
     return [[torch.randn(1, 5, TEXT, generator=torch.Generator().manual_seed(seed)), {}]]
 
 
-def sample(model: Any, frames: int = 4, cfg: float = 2.0, size: tuple[int, int] = (8, 8), **changes: Any):
+def sample(
+    model: Any, frames: int = 4, cfg: float = 2.0, latent: torch.Tensor | None = None, **changes: Any
+) -> torch.Tensor:
     """Two steps of the host's own sampler, as a node would."""
     import nodes
 
     options = {"seed": 0, "steps": 2, "sampler_name": "euler", "scheduler": "sgm_uniform", **changes}
-    latent = {"samples": torch.zeros(frames, 4, *size)}
+    options = {"positive": text(5), "negative": text(6), **options}
+    latent = torch.zeros(frames, 4, 8, 8) if latent is None else latent
     with torch.inference_mode():
-        return nodes.common_ksampler(model, positive=text(5), negative=text(6), cfg=cfg, latent=latent, **options)[0][
-            "samples"
-        ]
+        return nodes.common_ksampler(model, cfg=cfg, latent={"samples": latent}, **options)[0]["samples"]

@@ -1,0 +1,42 @@
+"""(ComfyUI) The host's context windows where frames lie on the batch axis.
+
+At 0.3.75 its handler cannot run there: it compares the noise level, which has one entry per frame, with the list of
+all noise levels, which has one per step. Nor does it give each window its own pictures of a ControlNet.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from .errors import InputError
+
+
+def around_predict_noise(executor, x, timestep, model_options=None, seed=None) -> torch.Tensor:
+    """Wrapper around one prediction: its context windows, where they cut up the batch, look up one noise level.
+
+    Raises :class:`InputError` for a ControlNet that has a picture for each frame.
+    """
+    handler = (model_options or {}).get("context_handler")
+    if handler is None or getattr(handler, "dim", None) != 0 or not hasattr(handler, "set_step"):
+        return executor(x, timestep, model_options, seed)
+    if len(x) > handler.context_length:
+        _refuse_pictures_per_frame(getattr(executor.class_obj, "conds", {}))
+    mended = copy.copy(handler)  # the handler itself belongs to the graph
+    mended.set_step = lambda sigma, options: type(handler).set_step(mended, sigma[:1], options)
+    return executor(x, timestep, {**model_options, "context_handler": mended}, seed)
+
+
+def _refuse_pictures_per_frame(conds: dict[str, list[dict]]) -> None:
+    for name, entries in conds.items():
+        for control in (entry.get("control") for entry in entries):
+            while control is not None:
+                hint = getattr(control, "cond_hint_original", None)
+                if hint is not None and len(hint) > 1:
+                    raise InputError(
+                        name,
+                        "ComfyUI gives every context window the first pictures of a ControlNet.",
+                        "Use one picture for all frames, AnimateDiff-Evolved's context options, or fewer frames.",
+                    )
+                control = control.previous_controlnet
