@@ -52,8 +52,9 @@ class TemporalAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.pos_encoder(x)
         qkv = (rearrange(p(x), "n f (a c) -> n a f c", a=self.heads) for p in (self.to_q, self.to_k, self.to_v))
-        pieces = zip(*(part.split(_LARGEST_BATCH) for part in qkv), strict=True)
-        mixed = torch.cat([F.scaled_dot_product_attention(*piece) for piece in pieces])
+        split = zip(*(part.split(_LARGEST_BATCH) for part in qkv), strict=True)
+        pieces = [F.scaled_dot_product_attention(*piece) for piece in split]
+        mixed = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         return self.to_out(rearrange(mixed, "n a f c -> n f (a c)"))
 
 

@@ -20,6 +20,9 @@ def recognise(shapes: Mapping[str, Iterable[int]], name: str = "motion_model") -
     Raises :class:`InputError` about the input ``name`` that names any other kind it knows.
     """
     keys = tuple(shapes)
+    loras = [key for key in keys if "_lora." in key or ".lora_" in key]
+    if loras and not any("motion_modules" in key for key in loras):
+        raise InputError(name, "this is a LoRA, not a motion model.", "Use a node that loads LoRAs.")
     for kind, trait in _OTHERS.items():
         if any(trait(key) for key in keys):
             raise InputError(name, f"this is {kind}, not AnimateDiff version 2 or 3.", EVOLVED)
@@ -53,12 +56,13 @@ def motion_modules(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Te
 
 # In this order: several hold AnimateDiff's own keys besides what makes them different.
 _OTHERS = {
-    "a motion LoRA": lambda key: "_lora" in key or ".lora_" in key or key.startswith("lora_"),
+    "a motion LoRA": lambda key: "_lora." in key or ".lora_" in key,
     "HotShot-XL": lambda key: "temporal_attentions." in key and key.endswith(".pos_encoder.positional_encoding"),
     "HelloMeme": lambda key: ".motion_modules." in key and ".pos_embed." in key,
     "CameraCtrl": lambda key: "qkv_merge" in key or key.startswith("encoder_down_conv_blocks."),
     "MotionCtrl": lambda key: "cc_projection" in key,
     "FancyVideo": lambda key: key == "FancyVideo" or key.startswith(("fps_embedding.", "motion_embedding.")),
+    "SparseCtrl": lambda key: key.startswith("controlnet_"),
     "PIA": lambda key: key == "conv_in.weight",
     "AnimateLCM-I2V": lambda key: key.startswith("img_encoder."),
 }

@@ -25,6 +25,7 @@ HELLOMEME = "down_blocks.0.motion_modules.0.transformer_blocks.0.pos_embed.pe"
 CAMERA = f"down_blocks.0.motion_modules.0.{ATTENTION}.processor.qkv_merge.weight"
 MOTIONCTRL = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.cc_projection.weight"
 LORA = f"down_blocks.0.motion_modules.0.{ATTENTION}.processor.to_q_lora.down.weight"
+ADAPTER = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight"
 CHECKPOINT = "model.diffusion_model.input_blocks.0.0.weight"
 
 
@@ -49,7 +50,7 @@ def test_the_two_that_run() -> None:
         ({**animatediff(), "fps_embedding.linear.weight": (1280, 1)}, "FancyVideo"),
         ({HELLOMEME: (1, 64, 320)}, "HelloMeme"),
         ({LORA: (4, 320)}, "a motion LoRA"),
-        ({"lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight": (4, 320)}, "a motion LoRA"),
+        ({**animatediff(), "controlnet_down_blocks.0.weight": (320, 320, 1, 1)}, "SparseCtrl"),
     ],
 )
 def test_the_others_are_refused_by_name(shapes: dict, kind: str) -> None:
@@ -62,6 +63,9 @@ def test_the_others_are_refused_by_name(shapes: dict, kind: str) -> None:
 def test_a_file_of_something_else_is_refused() -> None:
     with pytest.raises(InputError, match="no motion model"):
         recognise({CHECKPOINT: (320, 4, 3, 3)})
+    for key in (ADAPTER, "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"):
+        with pytest.raises(InputError, match="this is a LoRA"):
+            recognise({key: (4, 320)})
 
 
 def test_what_training_leaves_in_a_file_is_dropped() -> None:

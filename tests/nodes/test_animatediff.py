@@ -15,7 +15,7 @@ from torch import nn
 
 from motion_embedding.motion_module import MotionModel
 from motion_embedding.motion_module_install import places
-from tests import small_sd15
+from tests import small_sd15, tiny_checkpoints
 from tests.small_sd15 import LAYERS, sample, text
 
 pytestmark = pytest.mark.host
@@ -320,3 +320,24 @@ def test_the_loss_with_a_throw_away_lora(node: Any, model: Any, part: Any) -> No
     trained = train(part, load(node, model, "v3.safetensors"), steps=4, loss="debiased_hybrid")
     assert len(trained.losses) == 4
     assert all(torch.isfinite(layer.query_key).all() for layer in trained.embedding.layers.values())
+
+
+def test_on_a_checkpoint_of_full_layout_from_the_stock_loader(
+    node: Any, folders: Path, part: Any, tmp_path: Path
+) -> None:
+    """Loaded, encoded, sampled, moved and decoded by the host's own nodes."""
+    from comfy.sd import load_checkpoint_guess_config
+
+    import nodes
+
+    path = tiny_checkpoints.save_sd15(tmp_path / "sd15.ckpt")
+    tiny_checkpoints.save_motion_module(folders / "animatediff_models" / "full.ckpt")
+    with torch.inference_mode():
+        checkpoint, clip, vae = load_checkpoint_guess_config(str(path), embedding_directory=None)[:3]
+        moving = node.execute(checkpoint, "full.ckpt", "AnimateDiff", 1.0).args[0]
+        prompts = {name: nodes.CLIPTextEncode().encode(clip, name)[0] for name in ("positive", "negative")}
+        frames = vae.decode(sample(moving, frames=2, steps=1, **prompts))
+    assert frames.shape == (2, 64, 64, 3)
+    assert torch.isfinite(frames).all()
+    layers = {a.layer for a in part("injection").wired_family(moving.model, part("injection").options_of(moving))[1]}
+    assert layers == {layer for layer in LAYERS if not layer.startswith("mid_block")}
