@@ -12,6 +12,7 @@ from comfy.patcher_extension import CallbacksMP, WrappersMP
 
 from .applied import Applied
 from .backbones import Backbone, Call, TemporalAttention, becoming, find_backbone
+from .batch_windows import around_predict_noise
 from .beside import KEY as BESIDE
 from .embedding import MotionEmbedding
 from .errors import InputError
@@ -71,11 +72,12 @@ class MotionStack:
         return named - {layer for _, layer, *_ in self.prepared}
 
 
-def wired_family(model: torch.nn.Module, options: dict | None = None) -> tuple[Backbone, list[TemporalAttention]]:
+def wired_family(
+    model: torch.nn.Module, options: dict | None = None, sampling: bool = False
+) -> tuple[Backbone, list[TemporalAttention]]:
     """The family and temporal attentions of a ``BaseModel``; :class:`InputError` for a model of none.
 
-    Without attentions where they may come once the model samples, as those of AnimateDiff-Evolved do. Found once,
-    unless the family's attentions come and go.
+    Those of AnimateDiff-Evolved count only while ``sampling``: before, they are left over from another graph.
 
     options: the ``transformer_options`` it runs with, which name what runs beside it.
     """
@@ -83,19 +85,21 @@ def wired_family(model: torch.nn.Module, options: dict | None = None) -> tuple[B
         return _families[model]
     beside = options[BESIDE].modules if options and BESIDE in options else ()
     try:
-        family = find_backbone(model.diffusion_model, beside=beside)
+        backbone, attentions = find_backbone(model.diffusion_model, beside=beside)
     except InputError:
         if backbone := becoming(model.diffusion_model):
             return backbone, []
         raise
-    if not family[0].comes_and_goes:
-        _families[model] = family
-    return family
+    if not backbone.comes_and_goes:
+        _families[model] = backbone, attentions
+    elif not sampling:
+        attentions = [a for a in attentions if any(a.home in other.modules() for other in beside)]
+    return backbone, attentions
 
 
 def running_family(model: torch.nn.Module, options: dict | None = None) -> tuple[Backbone, list[TemporalAttention]]:
     """As :func:`wired_family`, of a model that samples: its attentions must be there."""
-    backbone, attentions = wired_family(model, options)
+    backbone, attentions = wired_family(model, options, sampling=True)
     if not attentions:
         raise InputError(
             "model",
@@ -135,7 +139,7 @@ def _stack_in(model_options: dict | None) -> MotionStack:
 def note_whole_shape(executor, x, timestep, model_options=None, seed=None):
     """Wrapper around one prediction: notes the shape of what is sampled, before context windows cut it up."""
     _stack_in(model_options).whole_shape = x.shape
-    return executor(x, timestep, model_options, seed)
+    return around_predict_noise(executor, x, timestep, model_options, seed)
 
 
 def note_areas(executor, model, conds, x_in, timestep, model_options):
@@ -234,20 +238,15 @@ def check_fit(model, embedding: MotionEmbedding, name: str = "motion") -> None:
 
 def check_layers(attentions: Sequence[TemporalAttention], embedding: MotionEmbedding, name: str = "motion") -> None:
     """Raise :class:`InputError` about the input ``name`` unless ``attentions`` have the layers of ``embedding``."""
+    mend = "Connect the model it was learnt on, or train the motion again on this one."
     if unknown := reach(attentions, embedding.layers):
-        raise InputError(
-            name,
-            f"this model has no layer {unknown[0]!r} ({len(unknown)} of {len(embedding.layers)} are missing).",
-            "Connect the model it was learnt on, or train the motion again on this one.",
-        )
+        cause = f"this model has no layer {unknown[0]!r} ({len(unknown)} of {len(embedding.layers)} are missing)."
+        raise InputError(name, cause, mend)
     widths = {a.layer: a.width for a in attentions}
     for layer, rows in embedding.layers.items():
         if rows.width != widths[layer]:
-            raise InputError(
-                name,
-                f"layer {layer!r} is {rows.width} wide, and {widths[layer]} in the connected model.",
-                "Connect the model it was learnt on, or train the motion again on this one.",
-            )
+            cause = f"layer {layer!r} is {rows.width} wide, and {widths[layer]} in the connected model."
+            raise InputError(name, cause, mend)
 
 
 def check_range(start_percent: float, end_percent: float) -> None:

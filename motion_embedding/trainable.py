@@ -61,6 +61,12 @@ class TrainableMotion:
 
         dtype: of the parameters; float32 whatever the model is in, unless float64 is wanted of a float64 model.
         """
+        if self.call is not None and self.call.window is not None:
+            raise InputError(
+                "model",
+                "its context windows cut the clip up, and a motion is learnt on a whole clip.",
+                "Take the context options off while training, and use no more frames than the motion model takes.",
+            )
         if missed := sorted({layer for layer, _ in self.chosen.keys() - self.grids.keys()}):
             raise InputError(
                 "layers", f"the model never reached {', '.join(missed)}.", "Choose a preset or pattern without them."

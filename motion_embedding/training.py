@@ -225,6 +225,12 @@ class _TrainingLoop(comfy.samplers.Sampler):
         if self.trainable.chosen:
             return
         _, attentions = running_family(model, options.get("transformer_options"))
+        if self.lora is not None:
+            raise InputError(
+                "loss",
+                "debiased_hybrid shows the model single frames, and AnimateDiff-Evolved runs it on whole clips only.",
+                "Use debiased, or Load AnimateDiff Model in place of AnimateDiff-Evolved's nodes.",
+            )
         if self.initial is not None:
             check_layers(attentions, self.initial, "initial")
         self.trainable.choose(self.backbone.select(attentions, self.recipe.layers))

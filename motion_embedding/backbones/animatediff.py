@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from ..errors import InputError
 from .base import Call, FramesOnBatch, TemporalAttention, add_position_major, halved_grid
 from .unet3d import UNet3D
 
@@ -41,7 +42,7 @@ def _inside(unet: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The motion modules in the UNet's blocks and their places."""
     for place, block in _blocks(unet):
         for module in block.children():
-            if hasattr(module, "temporal_transformer"):
+            if hasattr(getattr(module, "temporal_transformer", None), "transformer_blocks"):  # some mix no frames
                 yield place, module
 
 
@@ -93,13 +94,20 @@ class AnimateDiff(FramesOnBatch):
         return halved_grid(x.shape[0] // call.batch, call.height, call.width)
 
     def add(self, x: torch.Tensor, addition: torch.Tensor, call: Call) -> torch.Tensor:
+        if x.shape[1] != call.frames:
+            raise InputError(
+                "model",
+                "AnimateDiff-Evolved's view options cut the clip up inside its motion modules, where nothing tells "
+                "which frames a view holds.",
+                "Use its context options without views.",
+            )
         return add_position_major(x, addition, len(call.groups))
 
 
 def _attentions(name: str, module: nn.Module) -> Iterator[TemporalAttention]:
-    for k, block in enumerate(getattr(module.temporal_transformer, "transformer_blocks", ())):
+    for k, block in enumerate(module.temporal_transformer.transformer_blocks):
         for i, attention in enumerate(block.attention_blocks):
-            if attention.attention_mode == "Temporal":
+            if attention.attention_mode == "Temporal" and not getattr(attention, "is_cross_attention", False):
                 yield TemporalAttention(
                     f"{name}.transformer_blocks.{k}",
                     f"attention_blocks.{i}",
