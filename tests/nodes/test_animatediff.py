@@ -206,41 +206,6 @@ def test_a_file_without_some_weights_is_refused(node: Any, model: Any, folders: 
         load(node, model, "holes.ckpt")
 
 
-def windows(model: Any, length: int, overlap: int = 0) -> Any:
-    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
-
-    return ContextWindowsManualNode.execute(model, length, overlap, "standard_static", 1, False, "flat", 0).args[0]
-
-
-def test_more_frames_than_it_knows_need_context_windows(node: Any, model: Any, part: Any) -> None:
-    moving = load(node, model, "v3.safetensors")
-    with pytest.raises(part("errors").InputError, match="33 frames at once are more than the 32"):
-        sample(moving, frames=33)
-    assert torch.isfinite(sample(windows(moving, 16, 4), frames=33)).all()
-
-
-@pytest.mark.parametrize("cfg", [1.0, 2.0])
-def test_each_context_window_is_a_clip_of_its_own(node: Any, model: Any, cfg: float) -> None:
-    """Without overlap, each part comes out as if sampled alone."""
-    moving = load(node, model, "v3.safetensors")
-    noise = 14 * torch.randn(2 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(8))
-    whole = sample(windows(moving, FRAMES), cfg=cfg, latent=noise, disable_noise=True)
-    parts = [sample(moving, cfg=cfg, latent=part, disable_noise=True) for part in noise.split(FRAMES)]
-    assert torch.allclose(whole, torch.cat(parts), rtol=0, atol=1e-4 * float(whole.abs().max()))
-    assert not torch.allclose(whole, sample(moving, cfg=cfg, latent=noise, disable_noise=True), rtol=0.1)
-
-
-def test_windows_with_a_controlnet_picture_for_every_frame_are_refused(node: Any, model: Any, part: Any) -> None:
-    from comfy.controlnet import ControlBase
-
-    moving = windows(load(node, model, "v3.safetensors"), FRAMES)
-    control = ControlBase()
-    control.set_cond_hint(torch.zeros(2 * FRAMES, 3, 64, 64))
-    entry, options = text(5)[0]
-    with pytest.raises(part("errors").InputError, match="the first pictures of a ControlNet"):
-        sample(moving, frames=2 * FRAMES, positive=[[entry, {**options, "control": control}]])
-
-
 def clip() -> torch.Tensor:
     return torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(9))
 
@@ -269,35 +234,6 @@ def test_every_layer_learns_and_the_model_stays_clean(node: Any, model: Any, par
     assert all(torch.equal(v, before[k]) for k, v in motion.state_dict().items())
     assert all(p.requires_grad for p in motion.parameters())
     assert [n for n, m in motion.named_modules() if "forward" in m.__dict__] == []
-
-
-def test_a_motion_over_context_windows(node: Any, model: Any, part: Any) -> None:
-    """Each window does its part of it, or all of it in each."""
-    moving = load(node, model, "v3.safetensors")
-    learnt = train(part, moving, steps=3).embedding
-
-    def piece(frames: slice) -> Any:
-        return learnt.replace(
-            frames=2,
-            layers={
-                name: type(layer)(layer.query_key[frames], {k: v[:, :, frames] for k, v in layer.value.items()})
-                for name, layer in learnt.layers.items()
-            },
-        )
-
-    def alone(embedding: Any, noise: torch.Tensor) -> torch.Tensor:
-        return sample(apply(moving, embedding), latent=noise, disable_noise=True)
-
-    apply = part("injection").apply_embedding
-    noise = 14 * torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(8))
-    windowed = windows(apply(moving, learnt), 2)
-    whole = sample(windowed, latent=noise, disable_noise=True)
-    parts = torch.cat([alone(piece(slice(0, 2)), noise[:2]), alone(piece(slice(2, 4)), noise[2:])])
-    assert torch.allclose(whole, parts, rtol=0, atol=1e-4 * float(whole.abs().max()))
-    each = sample(windows(apply(moving, piece(slice(0, 2)), whole=False), 2), latent=noise, disable_noise=True)
-    parts = torch.cat([alone(piece(slice(0, 2)), half) for half in noise.split(2)])
-    assert torch.allclose(each, parts, rtol=0, atol=1e-4 * float(each.abs().max()))
-    assert not torch.allclose(each, whole, rtol=0.01)
 
 
 def test_a_motion_acts_and_an_empty_one_does_not(node: Any, model: Any, part: Any) -> None:
