@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,7 @@ from .batch_windows import around_predict_noise
 from .beside import KEY as BESIDE
 from .embedding import MotionEmbedding
 from .errors import InputError
-from .install import Source, installed, reach
+from .install import Prepared, Source, installed, reach
 from .node_text import tell
 
 KEY = "motion_embedding"
@@ -48,7 +49,7 @@ class MotionStack:
 
     def __init__(self, entries: Sequence[Entry] = ()) -> None:
         self.entries = tuple(entries)
-        self.prepared: dict = {}
+        self.prepared = Prepared()
         self.whole_shape: torch.Size | None = None
         self.corners: dict[object, tuple[int, int]] = {}
         self.announced: set[str] = set()
@@ -69,7 +70,7 @@ class MotionStack:
     def unreached(self) -> set[str]:
         """Layers of the embeddings in use that no call of the model has come by so far."""
         named = {name for e in self.entries if isinstance(e.source, Applied) for name in e.source.embedding.layers}
-        return named - {layer for _, layer, *_ in self.prepared}
+        return named - {layer for _, layer, *_ in self.prepared.additions}
 
 
 def wired_family(
@@ -166,7 +167,10 @@ def around_apply_model(
                 stack.announce(message)
             if family[0].comes_and_goes and not stack.checked:
                 check_layers(family[1], source.embedding)
-    with installed(model.diffusion_model, sources, call, stack.prepared, family):
+    with (
+        _eager_unless(known=bool(stack.prepared.inputs_of(call))),
+        installed(model.diffusion_model, sources, call, stack.prepared, family),
+    ):
         output = executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
     if len(sources) == len(stack.entries) and not stack.checked:
         stack.checked = True
@@ -174,6 +178,15 @@ def around_apply_model(
             _families.pop(model, None)
             _log.warning("The model never came by these layers of the motion: %s", ", ".join(sorted(unreached)))
     return output
+
+
+def _eager_unless(known: bool) -> AbstractContextManager:
+    """Has a compiled model run as it is written while the first call shows what comes in where.
+
+    What it compiles afterwards then serves every motion.
+    """
+    stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6; without it, one graph more is compiled
+    return nullcontext() if known or stance is None else stance("force_eager")
 
 
 _WRAPPERS = {
@@ -206,7 +219,7 @@ def with_source(model, source: Source, start_percent: float = 0.0, end_percent: 
         clone.remove_wrappers_with_key(place, KEY)
         clone.add_wrapper_with_key(place, KEY, wrapper)
     clone.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, KEY)
-    clone.add_callback_with_key(CallbacksMP.ON_CLEANUP, KEY, lambda patcher: stack.prepared.clear())
+    clone.add_callback_with_key(CallbacksMP.ON_CLEANUP, KEY, lambda patcher: stack.prepared.additions.clear())
     return clone
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -42,14 +42,24 @@ class Source(Protocol):
 
 
 class _Shim:
-    """One projection's stand-in ``forward``; ``transform`` is set for the length of a call."""
+    """One projection's stand-in ``forward``; ``transform`` is set for the length of a call.
+
+    Where it is known beforehand what is to be added, and to an input of which shape, ``addition`` and ``shape`` are set
+    as well: the addition is then all that ``torch.compile`` sees, and another motion is another input of its graph.
+    """
 
     def __init__(self, linear: nn.Module) -> None:
         self.transform: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self.addition: torch.Tensor | None = None
+        self.shape: torch.Size | None = None
+        self.backbone: Backbone | None = None
+        self.call: Call | None = None
         self.replaced: Callable | None = None
 
         def forward(x: torch.Tensor, *args, **kwargs):
-            if self.transform is not None:
+            if self.addition is not None and x.shape == self.shape:
+                x = self.backbone.add(x, self.addition, self.call)
+            elif self.transform is not None:
                 x = self.transform(x)
             if self.replaced is not None:
                 return self.replaced(x, *args, **kwargs)
@@ -57,10 +67,19 @@ class _Shim:
 
         self.linear, self.forward = linear, forward
 
-    def put(self, transform: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def put(
+        self,
+        additions: Additions,
+        site: TemporalAttention,
+        projection: Projection,
+        expected: tuple[torch.Tensor, torch.Size] | None,
+    ) -> None:
         if self.transform is not None:
             raise RuntimeError("a motion is already installed on this model; give all sources to one installed() call")
-        self.transform, self.replaced = transform, self.linear.__dict__.get("forward")
+        self.transform = lambda x: additions.apply(site, projection, x)
+        self.addition, self.shape = expected or (None, None)
+        self.backbone, self.call = additions.backbone, additions.call
+        self.replaced = self.linear.__dict__.get("forward")
         self.linear.__dict__["forward"] = self.forward
 
     def remove(self) -> None:
@@ -68,7 +87,7 @@ class _Shim:
             self.linear.__dict__["forward"] = self.replaced
         else:
             self.linear.__dict__.pop("forward", None)
-        self.transform = self.replaced = None
+        self.transform = self.addition = self.shape = self.backbone = self.call = self.replaced = None
 
 
 # By the module that holds the projections, not by the projection: a shim refers to its own, which would then never die.
@@ -82,32 +101,65 @@ def _shim(home: nn.Module, linear: nn.Module) -> _Shim:
     return shims[linear]
 
 
+class Input(NamedTuple):
+    """What came in at a projection."""
+
+    grid: tuple[int, int]
+    shape: torch.Size
+    dtype: torch.dtype
+    device: torch.device
+
+
+class Prepared:
+    """Kept between calls by whoever makes them: what settled sources add, and what came in in calls of each layout."""
+
+    def __init__(self) -> None:
+        self.additions: dict[tuple, torch.Tensor | None] = {}
+        self.inputs: dict[tuple, dict[tuple[str, str, str], Input]] = {}
+
+    def inputs_of(self, call: Call) -> dict[tuple[str, str, str], Input]:
+        """By layer, attention and projection; empty before the first call of this layout."""
+        return self.inputs.setdefault((call.frames, call.height, call.width, call.batch), {})
+
+
 class Additions:
-    """Puts what the sources add on the tokens of a projection's input.
+    """Puts what the sources add on the tokens of a projection's input."""
 
-    prepared: what settled sources add, kept from call to call by whoever owns the dictionary.
-    """
-
-    def __init__(self, backbone: Backbone, sources: Sequence[Source], call: Call, prepared: dict) -> None:
-        self.backbone, self.sources, self.call, self.prepared = backbone, sources, call, prepared
+    def __init__(self, backbone: Backbone, sources: Sequence[Source], call: Call, prepared: Prepared) -> None:
+        self.backbone, self.sources, self.call = backbone, sources, call
+        self.kept, self.inputs = prepared.additions, prepared.inputs_of(call)
         self.frames = None if call.window is None else _index(call.window)
 
     def apply(self, site: TemporalAttention, projection: Projection, x: torch.Tensor) -> torch.Tensor:
-        grid, total = self.backbone.grid(x, self.call), None
-        for source in self.sources:
-            part = self._part(source, site, projection, grid, x)
-            if part is not None:
-                total = part if total is None else total + part
+        """``x`` with all that is added to it."""
+        seen = Input(self.backbone.grid(x, self.call), x.shape, x.dtype, x.device)
+        self.inputs[site.layer, site.name, projection] = seen
+        total = self._total(site, projection, seen)
         return x if total is None else self.backbone.add(x, total, self.call)
 
+    def beforehand(
+        self, site: TemporalAttention, projection: Projection
+    ) -> tuple[torch.Tensor | None, torch.Size | None] | None:
+        """What will be added and to which shape, both None for nothing; None if no call has shown what comes in."""
+        seen = self.inputs.get((site.layer, site.name, projection))
+        if seen is None:
+            return None
+        total = self._total(site, projection, seen)
+        return (None, None) if total is None else (total, seen.shape)
+
+    def _total(self, site: TemporalAttention, projection: Projection, seen: Input) -> torch.Tensor | None:
+        parts = [self._part(source, site, projection, seen) for source in self.sources]
+        parts = [part for part in parts if part is not None]
+        return sum(parts[1:], start=parts[0]) if parts else None
+
     def _part(
-        self, source: Source, site: TemporalAttention, projection: Projection, grid: tuple[int, int], x: torch.Tensor
+        self, source: Source, site: TemporalAttention, projection: Projection, seen: Input
     ) -> torch.Tensor | None:
+        call, grid, area = self.call, seen.grid, (self.call.height, self.call.width)
         if not source.whole:
-            return self._kept(source, site, projection, grid, x, (self.call.frames, self.call.height, self.call.width))
-        call, area = self.call, (self.call.height, self.call.width)
+            return self._kept(source, site, projection, seen, (call.frames, *area))
         whole = whole_grid(grid, area, call.picture) if call.picture else grid
-        part = self._kept(source, site, projection, whole, x, (call.length, *call.size))
+        part = self._kept(source, site, projection, seen._replace(grid=whole), (call.length, *call.size))
         if part is None:
             return None
         if self.frames is not None:
@@ -119,18 +171,18 @@ class Additions:
         source: Source,
         site: TemporalAttention,
         projection: Projection,
-        grid: tuple[int, int],
-        x: torch.Tensor,
+        seen: Input,
         extent: tuple[int, int, int],
     ) -> torch.Tensor | None:
         """What ``source`` adds, from what is prepared where it can be; ``extent``: frames, height, width it is for."""
-        key = (id(source), site.layer, site.name, projection, grid, extent, self.call.groups, x.dtype, x.device)
-        if key in self.prepared:
-            return self.prepared[key]
-        part = source.addition(site, projection, grid, self.call)
-        part = None if part is None else part.to(x)
+        place = (site.layer, site.name, projection, seen.grid)
+        key = (id(source), *place, extent, self.call.groups, seen.dtype, seen.device)
+        if key in self.kept:
+            return self.kept[key]
+        part = source.addition(site, projection, seen.grid, self.call)
+        part = None if part is None else part.to(seen.device, seen.dtype)
         if source.settled:
-            self.prepared[key] = part
+            self.kept[key] = part
         return part
 
 
@@ -146,35 +198,33 @@ def installed(
     model: nn.Module,
     sources: Sequence[Source],
     call: Call,
-    prepared: dict | None = None,
+    prepared: Prepared | None = None,
     family: tuple[Backbone, Sequence[TemporalAttention]] | None = None,
 ) -> Iterator[None]:
     """While open, the temporal attentions of ``model`` see what ``sources`` add to their inputs.
 
     For training, keep it open until ``backward`` is done: activation checkpointing runs the forward again there.
-    prepared: a dictionary to keep between calls that share sources, so that their tensors are made once.
+    prepared: to keep between calls that share sources, so that their tensors are made once.
     family: what :func:`find_backbone` said of the model, to spare the walk.
 
     Raises :class:`RuntimeError` when one is open on the model already: sources add up in one call.
     """
     backbone, attentions = family or find_backbone(model)
-    additions, shims = Additions(backbone, sources, call, {} if prepared is None else prepared), []
+    additions, shims = Additions(backbone, sources, call, prepared or Prepared()), []
     try:
         for site in attentions:
             for linears, projection in (((site.query, site.key), "query_key"), ((site.value,), "value")):
-                transform = _transform(additions, site, projection)
+                expected = additions.beforehand(site, projection)
+                if expected == (None, None):
+                    continue
                 for linear in dict.fromkeys(linears):
                     shim = _shim(site.home or model, linear)
-                    shim.put(transform)
+                    shim.put(additions, site, projection, expected)
                     shims.append(shim)
         yield
     finally:
         for shim in reversed(shims):
             shim.remove()
-
-
-def _transform(additions: Additions, site: TemporalAttention, projection: Projection):
-    return lambda x: additions.apply(site, projection, x)
 
 
 def reach(attentions: Sequence[TemporalAttention], layers: Mapping[str, object]) -> list[str]:

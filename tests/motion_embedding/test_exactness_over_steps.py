@@ -14,7 +14,7 @@ from motion_embedding import losses
 from motion_embedding.applied import Applied
 from motion_embedding.debias import Debias
 from motion_embedding.embedding import MotionEmbedding
-from motion_embedding.install import installed
+from motion_embedding.install import Prepared, installed
 from motion_embedding.inversion import ddim_invert
 from tests.motion_embedding import naive
 from tests.motion_embedding.exactness import (
@@ -84,7 +84,7 @@ def test_six_sampling_steps_at_guidance_twelve(small, mode: str) -> None:
 
     theirs = naive.sample(naive_predict, x.double(), SCHEDULES["modelscope"][1], 6, 12.0)
 
-    made, prepared = scheduler("modelscope", 6), {}
+    made, prepared = scheduler("modelscope", 6), Prepared()
     applied = Applied(embedding.replace(debias=Debias(mode)))
     for t in made.timesteps:
         call = small.backbone.call(torch.cat([x, x]), (1, 0))

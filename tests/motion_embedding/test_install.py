@@ -6,7 +6,7 @@ from torch import nn
 
 from motion_embedding.applied import Applied
 from motion_embedding.debias import Debias
-from motion_embedding.install import installed
+from motion_embedding.install import Prepared, installed
 from motion_embedding.trainable import TrainableMotion
 
 
@@ -127,15 +127,15 @@ def test_a_second_installation_on_top_is_refused_and_harms_nothing(small) -> Non
 
 
 def test_prepared_once_and_reused(small) -> None:
-    prepared: dict = {}
+    prepared = Prepared()
     source = Applied(small.embedding(), positive_only=True)
     with installed(small.unet, [source], small.call, prepared):
         first = small()
-    kept = dict(prepared)
+    kept = dict(prepared.additions)
     assert len(kept) == 2 * len(small.attentions)
     with installed(small.unet, [source], small.call, prepared):
         assert torch.equal(small(), first)
-    assert all(prepared[k] is v for k, v in kept.items())
+    assert all(prepared.additions[k] is v for k, v in kept.items())
     with installed(small.unet, [source], small.call):
         assert torch.equal(small(), first)
 

@@ -11,7 +11,7 @@ from motion_embedding.backbones import Call, TemporalAttention
 from motion_embedding.backbones.unet3d import UNet3D
 from motion_embedding.debias import Debias
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
-from motion_embedding.install import Additions
+from motion_embedding.install import Additions, Prepared
 from motion_embedding.resample import crop_grid, whole_grid
 
 FRAMES, HEIGHT, WIDTH, CHANNELS = 6, 4, 6, 3
@@ -31,7 +31,7 @@ def motion() -> MotionEmbedding:
 def added(motion: MotionEmbedding, call: Call, projection: str, whole: bool = True) -> torch.Tensor:
     """What reaches the tokens of ``call``, ``[batch, h, w, F, C]``."""
     x = torch.zeros(call.batch * call.height * call.width, call.frames, CHANNELS)
-    result = Additions(UNet3D(), [Applied(motion, whole=whole)], call, {}).apply(SITE, projection, x)
+    result = Additions(UNet3D(), [Applied(motion, whole=whole)], call, Prepared()).apply(SITE, projection, x)
     return result.reshape(call.batch, call.height, call.width, call.frames, CHANNELS)
 
 
@@ -66,13 +66,13 @@ def test_or_every_window_has_all_of_it(motion: MotionEmbedding) -> None:
 
 
 def test_windows_share_what_is_prepared(motion: MotionEmbedding) -> None:
-    prepared: dict = {}
+    prepared = Prepared()
     source = Applied(motion)
     for window in ((0, 1, 2), (3, 4, 5), (0, 2, 4)):
         call = Call(3, HEIGHT, WIDTH).within(window, FRAMES)
         x = torch.zeros(HEIGHT * WIDTH, 3, CHANNELS)
         Additions(UNet3D(), [source], call, prepared).apply(SITE, "value", x)
-    assert len(prepared) == 1
+    assert len(prepared.additions) == 1
 
 
 def test_an_area_sees_its_part_of_the_picture(motion: MotionEmbedding) -> None:
@@ -92,7 +92,7 @@ def test_an_area_in_a_window(motion: MotionEmbedding) -> None:
 def test_positive_only_within_areas(motion: MotionEmbedding) -> None:
     call = Call(FRAMES, 2, 3, groups=(1, 0), batch=2).at([(0, 0), (2, 3)], (HEIGHT, WIDTH))
     x = torch.zeros(2 * 6, FRAMES, CHANNELS)
-    result = Additions(UNet3D(), [Applied(motion, positive_only=True)], call, {}).apply(SITE, "value", x)
+    result = Additions(UNet3D(), [Applied(motion, positive_only=True)], call, Prepared()).apply(SITE, "value", x)
     assert not result[:6].any()
     assert torch.equal(result[6:].reshape(2, 3, FRAMES, CHANNELS), motion.layers["block"].value["attn1"][2:, 3:])
 

@@ -130,11 +130,13 @@ def test_another_frame_count_is_resampled_and_said(rig, motion, apply, caplog) -
 def test_prepared_tensors_are_kept_while_sampling_and_freed_after(rig, motion, apply) -> None:
     model, sizes = apply(rig.model, motion), []
     stack = model.model_options["transformer_options"]["motion_embedding"]
-    model.set_model_sampler_post_cfg_function(lambda args: sizes.append(len(stack.prepared)) or args["denoised"])
+    model.set_model_sampler_post_cfg_function(
+        lambda args: sizes.append(len(stack.prepared.additions)) or args["denoised"]
+    )
     rig.sample(model)
     assert sizes[0] > 0
     assert sizes[0] == sizes[-1]
-    assert stack.prepared == {}
+    assert stack.prepared.additions == {}
 
 
 def test_a_lora_on_the_same_layer_gives_what_baked_in_weights_give(rig, motion, apply) -> None:
