@@ -224,13 +224,13 @@ def test_what_is_left_in_the_unet_of_another_graph_counts_for_nothing(
     assert {a.layer for a in attentions} == set(places(small_sd15.motion_model("v3")))
 
 
-def train(part: Callable, model: Any, frames: int = FRAMES, **changes: Any) -> Any:
+def train(part: Callable, model: Any, initial: MotionEmbedding | None = None, **changes: Any) -> Any:
     """As a node would: inside inference mode."""
     training = part("training")
-    latents = torch.randn(frames, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    latents = torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(3))
     recipe = training.Recipe(**{"steps": 8, "learning_rate": 0.05, **changes})
     with torch.inference_mode():
-        return training.train_motion(model, small_sd15.text(5), latents, recipe)
+        return training.train_motion(model, small_sd15.text(5), latents, recipe, initial=initial)
 
 
 def test_training_through_the_peer(model: Any, part: Callable) -> None:
@@ -253,3 +253,27 @@ def test_a_loss_on_single_frames_is_for_our_own_loader(model: Any, part: Callabl
 def test_training_is_on_the_whole_clip(model: Any, part: Callable) -> None:
     with pytest.raises(part("errors").InputError, match="context windows"):
         train(part, ade.evolved(model, small_sd15.motion_model(), windows=[[0, 1, 2], [3, 4, 5]]))
+
+
+def test_a_motion_of_another_motion_model_is_refused_at_the_call(model: Any, part: Callable) -> None:
+    """Before it there is nothing to compare it with."""
+    moved = part("injection").apply_embedding(model, a_motion(small_sd15.motion_model("v2")))
+    with pytest.raises(part("errors").InputError, match=r"no layer 'mid_block\.motion_modules\.0.*1 of 21"):
+        small_sd15.sample(ade.evolved(moved, small_sd15.motion_model("v3")), FRAMES)
+
+
+def test_a_start_from_another_motion_model_is_refused(model: Any, part: Callable) -> None:
+    with pytest.raises(part("errors").InputError, match=r"initial.*no layer 'mid_block"):
+        train(part, ade.evolved(model, small_sd15.motion_model("v3")), initial=a_motion(small_sd15.motion_model("v2")))
+
+
+def test_inverting_through_the_peer(model: Any, part: Callable, tmp_path: Path) -> None:
+    """As through our own loader."""
+    clip = torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    path = small_sd15.save_motion_model(tmp_path / "v3.safetensors")
+    with torch.inference_mode():
+        own = part("animatediff").load_animatediff(model, path, own_betas=False)
+        peer = ade.evolved(model, small_sd15.motion_model("v3"))
+        found = [part("inverting").invert_video(m, small_sd15.text(5), clip, steps=3) for m in (own, peer)]
+    assert found[0].shape == (1, 4, FRAMES, 8, 8)
+    assert torch.allclose(*found, atol=1e-4)
