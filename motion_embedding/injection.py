@@ -172,7 +172,7 @@ def around_apply_model(
         installed(model.diffusion_model, sources, call, stack.prepared, family),
     ):
         output = executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
-    if len(sources) == len(stack.entries) and not stack.checked:
+    if len(sources) == len(stack.entries) and not stack.checked and stack.prepared.additions:
         stack.checked = True
         if unreached := stack.unreached():
             _families.pop(model, None)

@@ -32,9 +32,12 @@ class VanillaTemporalModule(nn.Module):
         super().__init__()
         self.temporal_transformer = module.temporal_transformer
         self.video_length = 16
+        self.effect: float | None = None
         self.views: Sequence[Sequence[int]] | None = None
 
     def forward(self, x: torch.Tensor, context: Any = None, transformer_options: dict | None = None) -> torch.Tensor:
+        if self.effect == 0:
+            return x
         if self.views is None:
             return x + self.temporal_transformer(x, self.video_length)
         clips = x.unflatten(0, (-1, self.video_length))
@@ -64,6 +67,10 @@ class AnimateDiffModel(nn.Module):
         for module in self.modules_of(list(self.levels())):
             module.video_length = frames
 
+    def set_effect(self, effect: float | None) -> None:
+        for module in self.modules_of(list(self.levels())):
+            module.effect = effect
+
     def inject(self, patcher: Any) -> None:
         unet = patcher.model.diffusion_model
         sides = [(unet.input_blocks, self.down_blocks), (unet.output_blocks, self.up_blocks)]
@@ -86,10 +93,12 @@ def evolved(
     *motions: MotionModel,
     windows: Sequence[Sequence[int]] | None = None,
     views: Sequence[Sequence[int]] | None = None,
+    start_percent: float = 0.0,
 ) -> Any:
     """A clone of the ``ModelPatcher`` with motion models on it, the first of them acting first.
 
     windows: the frames of each context window. views: likewise of each view, one after another, inside the modules.
+    start_percent: from where in the sampling on they act.
     """
     from comfy.model_patcher import ModelPatcher
     from comfy.patcher_extension import PatcherInjection, WrappersMP
@@ -103,7 +112,7 @@ def evolved(
     clone.set_additional_models(KEY, patchers)
     clone.set_injections(KEY, [PatcherInjection(inject=_inject, eject=_eject)])
     clone.set_model_forward_timestep_embed_patch((VanillaTemporalModule, _run))
-    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _Sampling(windows).around_outer_sample)
+    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _Sampling(windows, start_percent).around_outer_sample)
     clone.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, _around_calc_cond_batch)
     return clone
 
@@ -127,8 +136,8 @@ def _run(layer: nn.Module, x: torch.Tensor, emb: Any, context: Any, transformer_
 
 
 class _Sampling:
-    def __init__(self, windows: Sequence[Sequence[int]] | None) -> None:
-        self.windows = windows
+    def __init__(self, windows: Sequence[Sequence[int]] | None, start_percent: float) -> None:
+        self.windows, self.start_percent = windows, start_percent
         self.full_length = 0
 
     def around_outer_sample(self, executor: Any, noise: torch.Tensor, latent: torch.Tensor, *rest: Any, **more: Any):
@@ -145,6 +154,9 @@ class _Sampling:
     ) -> torch.Tensor:
         import comfy.samplers
 
+        acts = float(t[0]) <= float(model.model_sampling.percent_to_sigma(self.start_percent))
+        for motion in motion_models(model.current_patcher):
+            motion.set_effect(None if acts else 0.0)
         params = {"full_length": self.full_length, "context_length": None, "sub_idxs": None}
         options = {**model_options["transformer_options"], "ad_params": params, "ADGS": self}
         model_options = {**model_options, "transformer_options": options}

@@ -188,6 +188,18 @@ def test_a_motion_lora_adds_up_with_the_motion(model: Any, part: Callable) -> No
     assert not torch.allclose(found, without, atol=1e-4)
 
 
+def test_where_the_motion_model_sets_in_later(model: Any, part: Callable, caplog: Any) -> None:
+    """Not a reason to warn of layers that no call has come by."""
+    motion = small_sd15.motion_model()
+    embedding, peer = a_motion(motion), ade.evolved(model, motion, start_percent=0.3)
+    with by_hand(motion, embedding):
+        expected = small_sd15.sample(peer, FRAMES, steps=3)
+    assert torch.allclose(
+        small_sd15.sample(part("injection").apply_embedding(peer, embedding), FRAMES, steps=3), expected, atol=1e-5
+    )
+    assert "never came by" not in caplog.text
+
+
 def test_stacked_motion_models_are_told_apart(model: Any, part: Callable) -> None:
     """The one that acts first has the plain names."""
     first, second = small_sd15.motion_model(), small_sd15.motion_model(scale=0.5)
