@@ -11,6 +11,7 @@ from motion_embedding.backbones import BACKBONES, find_backbone
 from motion_embedding.backbones.svd import SVD
 from motion_embedding.errors import InputError
 from motion_embedding.install import installed
+from motion_embedding.trainable import TrainableMotion
 from tests import small_sd15, small_svd
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("comfy")]
@@ -185,6 +186,36 @@ def test_what_is_added_meets_its_half_position_and_frame(small) -> None:
     assert added.shape == (2 * 4 * 3, frames, 64)
     for group, position, frame in [(0, 0, 0), (0, 11, 2), (1, 0, 1), (1, 7, 0)]:
         assert added[group * 12 + position, frame, 0] == pytest.approx(100 * group + position + frame / 10, abs=1e-3)
+
+
+def test_gradients_are_those_of_differences(small) -> None:
+    """In float64, along one random direction of all that is learnt; the host changes some tensors in place."""
+    unet, frames = copy.deepcopy(small).double().requires_grad_(False), 2
+    backbone, attentions = find_backbone(unet)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(frames, 8, 8, 8, generator=generator, dtype=torch.float64)
+    call, trainable = backbone.call(x, (0,)), TrainableMotion(attentions)
+    context = torch.randn(frames, 1, small_svd.TEXT, generator=generator, dtype=torch.float64)
+
+    def loss() -> torch.Tensor:
+        with installed(unet, [trainable], call):
+            label = torch.zeros(frames, 768, dtype=torch.float64)
+            return unet(x, torch.zeros(frames), context=context, y=label, num_video_frames=frames).square().mean()
+
+    with torch.no_grad():
+        loss()
+    parameters = trainable.allocate(torch.device("cpu"), dtype=torch.float64)
+    directions = [torch.randn(p.shape, generator=generator, dtype=torch.float64) for p in parameters]
+    gradients = torch.autograd.grad(loss(), parameters)
+    slope = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+    sides = []
+    for step in (1e-4, -2e-4):
+        with torch.no_grad():
+            for parameter, direction in zip(parameters, directions, strict=True):
+                parameter += step * direction
+            sides.append(loss())
+    assert all(g.abs().max() > 0 for g in gradients)
+    assert slope.item() == pytest.approx((sides[0] - sides[1]).item() / 2e-4, rel=1e-5)
 
 
 PICTURE = small_svd.clip()[:1]
