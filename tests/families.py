@@ -127,18 +127,19 @@ class Family:
             yield
 
     def state(self) -> dict[str, Any]:
-        """Everything that must not change: weights, flags, overrides, hooks and attributes."""
+        """What must not change: weights, overrides and hooks. (The host's own patching changes requires_grad.)"""
         modules = [(i, n, m) for i, root in enumerate(self.modules) for n, m in root.named_modules()]
         return {
-            "weights": [v.clone() for root in self.modules for v in root.state_dict().values()],
-            "flags": [p.requires_grad for root in self.modules for p in root.parameters()],
+            "weights": {(i, k): v.clone() for i, root in enumerate(self.modules) for k, v in root.state_dict().items()},
             "overrides": [(i, n) for i, n, m in modules if "forward" in m.__dict__],
             "hooks": [(i, n) for i, n, m in modules if m._forward_hooks or m._forward_pre_hooks],
         }
 
     def assert_unchanged(self, before: dict[str, Any]) -> None:
         after = self.state()
-        assert all(torch.equal(a, b) for a, b in zip(before.pop("weights"), after.pop("weights"), strict=True))
+        weights, now = before.pop("weights"), after.pop("weights")
+        assert weights.keys() == now.keys()
+        assert [name for name, weight in weights.items() if not torch.equal(weight, now[name])] == []
         assert before == after
 
 

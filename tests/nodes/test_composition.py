@@ -152,9 +152,16 @@ def test_a_lora_over_low_vram(family: Family, apply: Any, monkeypatch: pytest.Mo
     assert_same(cast, full, plain)
 
 
-@pytest.mark.parametrize("version", ["FreeU", "FreeU_V2"])
+@pytest.mark.parametrize(
+    ("family", "version"),
+    [("unet3d", "FreeU"), ("animatediff", "FreeU"), ("svd", "FreeU"), ("svd", "FreeU_V2")],
+    indirect=["family"],
+)
 def test_freeu(family: Family, apply: Any, version: str) -> None:
-    """For the models of the host's own UNet class; a diffusers UNet has no such patches."""
+    """For the models of the host's own UNet class; a diffusers UNet has no such patches.
+
+    The second version divides by zero on a level of one token, as this small AnimateDiff has one.
+    """
     from comfy_extras import nodes_freelunch
 
     if family.name == "unet3d":
