@@ -1,8 +1,8 @@
-"""(ComfyUI) The host's context windows where frames lie on the batch axis.
+"""(ComfyUI) The host's context windows: that they cut up the frames, and what they lack where those are a batch.
 
-At 0.3.75 its handler cannot run there: it compares the noise level, which has one entry per frame, with the list of
-all noise levels, which has one per step. Nor does it give each window its own prompts, where there is one per frame,
-or its own pictures of a ControlNet.
+At 0.3.75 its handler cannot run on a batch of frames: it compares the noise level, which has one entry per frame, with
+the list of all noise levels, which has one per step. Nor does it give each window its own prompts, where there is one
+per frame, or its own pictures of a ControlNet.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ def around_predict_noise(executor, x, timestep, model_options=None, seed=None) -
 
     Each then has its own part of what the conditioning holds per frame.
 
-    Raises :class:`InputError` for a ControlNet that has a picture for each frame.
+    Raises :class:`InputError` for windows along anything but the frames, and for a ControlNet that has a picture for
+    each frame.
     """
     handler = (model_options or {}).get("context_handler")
+    _refuse_other_axes(handler, x)
     if handler is None or getattr(handler, "dim", None) != 0 or not hasattr(handler, "set_step"):
         return executor(x, timestep, model_options, seed)
     if len(x) > handler.context_length:
@@ -32,6 +34,16 @@ def around_predict_noise(executor, x, timestep, model_options=None, seed=None) -
         type(handler).get_resized_cond(mended, conds, x_in, window, device), len(x_in), window, device
     )
     return executor(x, timestep, {**model_options, "context_handler": mended}, seed)
+
+
+def _refuse_other_axes(handler, x: torch.Tensor) -> None:
+    dim, frames = getattr(handler, "dim", None), 0 if x.ndim == 4 else 2
+    if dim is not None and dim != frames and x.shape[dim] > handler.context_length:
+        raise InputError(
+            "model",
+            f"its context windows cut along dimension {dim}, and the frames of this model lie along {frames}.",
+            f"Use Context Windows (Manual) with dim {frames}.",
+        )
 
 
 def _per_frame(conds: list[dict] | None, frames: int, window, device) -> list[dict] | None:

@@ -148,3 +148,20 @@ def test_each_window_has_its_own_prompts(comfy: Path, part: Callable, tmp_path: 
     cut = ContextWindowsManualNode.execute(model, 4, 0, "standard_static", 1, False, "flat", 0).args[0]
     parts = torch.cat([sampled(model, slice(0, 4)), sampled(model, slice(4, 8))])
     assert torch.allclose(sampled(cut, slice(0, 8)), parts, rtol=0, atol=1e-4 * float(parts.abs().max()))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_windows_along_another_axis_are_refused(comfy: Path, part: Callable, dim: int) -> None:
+    """With as many frames as rows or columns in a window, those of the picture would pass for frames."""
+    with torch.inference_mode():
+        model = small_svd.model()
+    moved = part("injection").apply_embedding(windowed(model, dim), a_motion(model, LENGTH, (8, 8)))
+    with pytest.raises(part("errors").InputError, match="dim 0"):
+        small_svd.sample(moved, LENGTH)
+
+
+def test_windows_along_an_axis_too_short_to_be_cut(rig: Any, part: Callable) -> None:
+    """The node's own dim 0 is the batch of a video model, which the host leaves whole."""
+    motion = a_motion(rig.model, 6, (8, 6))
+    apply = part("injection").apply_embedding
+    assert torch.equal(rig.sample(apply(windowed(rig.model, 0), motion), 6), rig.sample(apply(rig.model, motion), 6))
