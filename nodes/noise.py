@@ -30,7 +30,11 @@ class InvertVideoNoise(io.ComfyNode):
             "flow models). That noise holds much of the clip's motion, and some of its look.",
             inputs=[
                 io.Model.Input("model", tooltip="The video model. Motions already applied to it are left out here."),
-                io.Conditioning.Input("positive", tooltip="An empty prompt, as published, or what the clip shows."),
+                io.Conditioning.Input(
+                    "positive",
+                    tooltip="An empty prompt, as published, or what the clip shows. Stable Video Diffusion: "
+                    "SVD_img2vid_Conditioning of the clip's first frame.",
+                ),
                 io.Latent.Input("latents", tooltip="The clip: VAE Encode of its frames with this model's VAE."),
                 io.Int.Input("steps", default=50, min=2, max=1000, tooltip="Steps of the walk; published: 50."),
                 io.Int.Input(
