@@ -38,8 +38,8 @@ class TrainMotionEmbedding(io.ComfyNode):
                 io.Model.Input("model", tooltip="The video model to learn on. The motion works on this kind of model."),
                 io.Conditioning.Input(
                     "positive",
-                    tooltip="A prompt that describes what the reference clip shows: its look, not its motion. Stable Video "
-                    "Diffusion: SVD_img2vid_Conditioning of the clip's first frame.",
+                    tooltip="A prompt that describes what the reference clip shows: its look, not its motion. "
+                    "Stable Video Diffusion: SVD_img2vid_Conditioning of the clip's first frame.",
                 ),
                 io.Latent.Input(
                     "latents", tooltip="The reference clip: VAE Encode of its frames with this model's VAE."
