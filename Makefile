@@ -2,11 +2,12 @@
 # make test                                        every test: unit, in-host, over HTTP, in the browser
 # make lint                                        style
 # make tiny-model [MINUTES=130]                    train the demo's model anew, evaluate it (resumes when run again)
+# make tiny-animatediff                            train the tiny AnimateDiff anew, judge it, prove that motions carry over
 # make benchmark [MANIFEST=my.yaml]                score motion-transfer methods; 40 minutes as it is, resumes
 # make ablation                                    what each part of the method does; hours, resumes when run again
 # make clean                                       remove what the runs made, keep the environment
 
-.PHONY: demo test lint clean setup tiny-model benchmark ablation
+.PHONY: demo test lint clean setup tiny-model tiny-animatediff benchmark ablation
 MINUTES ?= 130
 MANIFEST ?= benchmarks/protocols/tiny.yaml
 
@@ -30,6 +31,13 @@ tiny-model: setup
 	.venv/bin/python -m demo.tiny_model.export
 	.venv/bin/python -m demo.tiny_model.train_clip
 	.venv/bin/python -m demo.tiny_model.evaluate demo/tiny_model/weights --out demo/output/evaluation
+
+tiny-animatediff: setup
+	.venv/bin/torchrun --nproc-per-node 2 -m demo.tiny_animatediff.pretrain image --minutes 45
+	.venv/bin/torchrun --nproc-per-node 2 -m demo.tiny_animatediff.pretrain motion --batch 4 --minutes 57
+	.venv/bin/python -m demo.tiny_animatediff.export
+	.venv/bin/python -m demo.tiny_animatediff.evaluate --out demo/output/tiny_animatediff
+	.venv/bin/python -m demo.tiny_animatediff.prove
 
 benchmark: setup
 	.venv/bin/python -m demo.host .cache/demo/comfyui

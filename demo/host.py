@@ -29,20 +29,21 @@ def prepare_base(base: Path) -> Path:
     base = base.resolve()
     for folder in FOLDERS:
         (base / folder).mkdir(parents=True, exist_ok=True)
-    _link(base / "custom_nodes" / PACK, ROOT)
+    link(base / "custom_nodes" / PACK, ROOT)
     return base
 
 
 def link_model(base: Path, weights: Path, name: str) -> None:
     """Offer the diffusers folder ``weights`` as ``models/diffusers/<name>`` under ``base``."""
-    _link(base / "models" / "diffusers" / name, weights.resolve())
+    link(base / "models" / "diffusers" / name, weights.resolve())
 
 
-def _link(link: Path, target: Path) -> None:
-    if link.is_symlink() and link.readlink() == target:
+def link(at: Path, target: Path) -> None:
+    """Make ``at`` a symbolic link to ``target``, in place of an older one."""
+    if at.is_symlink() and at.readlink() == target:
         return
-    link.unlink(missing_ok=True)
-    link.symlink_to(target, target_is_directory=True)
+    at.unlink(missing_ok=True)
+    at.symlink_to(target, target_is_directory=target.is_dir())
 
 
 class Server(server.Server):

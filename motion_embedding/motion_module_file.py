@@ -10,7 +10,8 @@ from .errors import InputError
 
 EVOLVED = "Use AnimateDiff-Evolved's nodes for it; motions apply to those as well."
 _V1 = "AnimateDiff version 1"
-_LEVELS = 4  # of SD1.5's UNet
+_SDXL_LEVELS = 3  # SD1.5 has four
+_NARROWEST = 320  # level of either; models for tests and demos are narrower
 
 
 def recognise(shapes: Mapping[str, Iterable[int]], name: str = "motion_model") -> str:
@@ -35,7 +36,7 @@ def recognise(shapes: Mapping[str, Iterable[int]], name: str = "motion_model") -
     if not encodings:
         raise InputError(name, "this is AnimateLCM, not AnimateDiff version 2 or 3.", EVOLVED)
     levels = {key.split(".")[1] for key in modules if key.startswith("down_blocks.")}
-    if len(levels) != _LEVELS:
+    if len(levels) == _SDXL_LEVELS and min(encoding[-1] for encoding in encodings) >= _NARROWEST:
         raise InputError(name, "this is AnimateDiff for SDXL, not for SD1.5.", EVOLVED)
     if any(key.startswith("mid_block.") for key in modules):
         return "v2"
