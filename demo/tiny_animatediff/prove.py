@@ -29,7 +29,7 @@ from .config import MOTION
 NODE = Path(__file__).parent / "comfyui_node"
 OUTPUT = Path(__file__).resolve().parents[1] / "output" / "tiny_animatediff"
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "tiny_animatediff"
-DEFAULT_REFERENCES = ("left", "up", "circle", "arc", "bounce", "diagonal")
+DEFAULT_REFERENCES = ("left", "circle", "arc", "bounce")
 # The stock empty latent is made for VAEs that shrink a picture eightfold; this one shrinks it fourfold.
 _EMPTY = 2 * SIZE
 
