@@ -1,6 +1,11 @@
-"""A tiny AnimateDiff: an SD1.5-shaped image UNet and a motion model for it, trained on the sprite world.
+"""A tiny AnimateDiff, small enough to commit, and the proof that motions carry over on it in a real ComfyUI.
 
-Text encoder, VAE and noise schedule are those of ``demo/tiny_model``. ``pretrain`` trains the UNet on single frames,
-then the motion model on clips with the UNet frozen; ``export`` keeps the result; ``evaluate`` judges what it makes by
-itself; ``prove`` learns motions on it in a real ComfyUI, through ``comfyui_node`` and the pack's own nodes.
+- ``image_unet``, ``pretrain``, ``export``: ComfyUI's own SD1.5 UNet class with 96 channels and three levels, trained on
+  single frames of the sprite world, then a motion module of version 3's layout trained on clips beside the frozen UNet.
+  Text encoder and VAE are those of ``demo.tiny_model``, unchanged.
+- ``comfyui_node``: gives the image model as stock MODEL, CLIP and VAE. It belongs to the demo's ComfyUI, not to the pack.
+- ``evaluate``: what the pictures and clips show, against what their prompts ask for.
+- ``prove``: learns the motion of held-out clips with the pack's nodes over HTTP, puts them into new scenes, measures.
+
+``make tiny-animatediff`` does all of it anew; the figures are in ``benchmarks/RESULTS.md``.
 """
