@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from demo.host import ROOT, Server, comfyui_path, link_model, prepare_base
+from demo.host import ROOT, Server, comfyui_path, link, link_model, prepare_base
 
 PACK_MODULE = "motion_embeddings_pack"
 TINY_MODEL = "tiny-text-to-video"
@@ -42,8 +42,13 @@ def _forbid_skip(config: pytest.Config, report: pytest.TestReport | pytest.Colle
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ComfyUI base directory for this test run, with the pack in ``custom_nodes``."""
-    return prepare_base(tmp_path_factory.mktemp("comfyui"))
+    """A ComfyUI base directory for this test run, with the pack in ``custom_nodes``.
+
+    A stand-in takes the place of the one other pack that a template of ours uses, of which it says why.
+    """
+    base = prepare_base(tmp_path_factory.mktemp("comfyui"))
+    link(base / "custom_nodes" / "ip_adapter_stand_in", ROOT / "tests" / "ip_adapter_stand_in")
+    return base
 
 
 @pytest.fixture(scope="session")
