@@ -17,6 +17,7 @@ pytestmark = pytest.mark.browser
 
 WORKFLOWS = sorted([*(ROOT / "workflows").glob("*.json"), *(ROOT / "tests" / "data" / "workflows").glob("*.json")])
 SCREENSHOTS = ROOT / ".cache" / "screenshots"
+WARNINGS = ".p-dialog, .p-toast-message-warn, .p-toast-message-error"
 EDITOR_IS_READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.KSampler"
 LOAD_AND_CONVERT = """
 async (workflow) => {
@@ -32,6 +33,10 @@ async (workflow) => {
     }
   })
   return {
+    overlaps: app.graph.nodes.flatMap((node, index) => app.graph.nodes.slice(0, index).filter((other) => {
+      const [a, b] = [node.boundingRect, other.boundingRect]
+      return a[0] < b[0] + b[2] && b[0] < a[0] + a[2] && a[1] < b[1] + b[3] && b[1] < a[1] + a[3]
+    }).map((other) => [node.title, other.title])),
     unknown: app.graph.nodes.filter((node) => node.has_errors || !known[node.type]).map((node) => node.type),
     links,
     prompt: (await app.graphToPrompt()).output,
@@ -62,6 +67,8 @@ def test_the_editor_opens_the_workflow_and_agrees_with_our_conversion(path, edit
     page.screenshot(path=SCREENSHOTS / f"{path.stem}.png")
 
     assert opened["unknown"] == []
+    assert opened["overlaps"] == []
+    assert page.locator(WARNINGS).all_inner_texts() == []
     assert all(link["fits"] for link in opened["links"]), opened["links"]
     assert sorted(tuple(link["ends"]) for link in opened["links"]) == sorted(saved_links(workflow))
     ours = [text for text in complaints if re.search(r"motion_embeddings|\bME_", text)]
