@@ -95,6 +95,8 @@ def train_motion(
         latents, positive = out_of_inference(latents), out_of_inference(positive)
         patcher = with_source(model, trainable)
         patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, _reserve_for_activations)
+        if any("control" in settings for _, settings in positive):
+            patcher.set_model_input_block_patch_after_skip(_own_copy)
         patcher.model_options.pop("context_handler", None)  # a motion is learnt on the whole clip at once
         lora = None
         if recipe.loss == "debiased_hybrid":
@@ -138,6 +140,12 @@ def _reserve_for_activations(executor, model, noise_shape, conds, model_options=
     """
     shape = [_ACTIVATIONS_PER_INFERENCE * noise_shape[0], *noise_shape[1:]]
     return executor(model, shape, conds, model_options=model_options)
+
+
+def _own_copy(h: torch.Tensor, options: dict) -> torch.Tensor:
+    """Patch of the host's UNet: a ControlNet is added to the skip connections in place, which ``backward`` forbids
+    where the next block works on the same tensor."""
+    return h.clone()
 
 
 @dataclass(frozen=True)

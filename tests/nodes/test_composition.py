@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -209,31 +210,53 @@ def test_a_picture_prompt(family: Family, apply: Any) -> None:
     check(family, apply, adapted)
 
 
-@pytest.mark.parametrize("cfg", [1.0, 2.5])
-def test_a_controlnet(all_families: dict[str, Family], apply: Any, cfg: float) -> None:
-    """A stock ControlNet with a hint for every frame; there are none for the other families."""
+@pytest.fixture
+def controlled(all_families: dict[str, Family]) -> dict[str, list]:
+    """AnimateDiff's conditionings with a stock ControlNet, a hint for every frame; there are none for the others."""
     import comfy.cldm.cldm
     import comfy.controlnet
     import comfy.ops
 
     import nodes
 
-    family = all_families["animatediff"]
-    config = small_sd15.unet_config()
+    family, config = all_families["animatediff"], small_sd15.unet_config()
     for key in ("out_channels", "transformer_depth_output", "use_temporal_attention"):
         config.pop(key)
-    network = comfy.cldm.cldm.ControlNet(hint_channels=3, operations=comfy.ops.disable_weight_init, **config).eval()
-    small_sd15.fill(network, 7)
     hints = torch.rand(FRAMES, 8 * HEIGHT, 8 * WIDTH, 3, generator=torch.Generator().manual_seed(8))
-    control = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
-    with torch.inference_mode():
+    with torch.inference_mode():  # where the host loads its models
+        network = comfy.cldm.cldm.ControlNet(hint_channels=3, operations=comfy.ops.disable_weight_init, **config).eval()
+        small_sd15.fill(network, 7)
+        control = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
         positive, negative = nodes.ControlNetApplyAdvanced().apply_controlnet(
             family.positive, family.negative, control, hints, 0.5, 0.0, 1.0
         )
-    before = family.state()
-    controlled = {"positive": positive, "negative": negative}
+    return {"positive": positive, "negative": negative}
+
+
+@pytest.mark.parametrize("cfg", [1.0, 2.5])
+def test_a_controlnet(all_families: dict[str, Family], apply: Any, controlled: dict[str, list], cfg: float) -> None:
+    family = all_families["animatediff"]
     assert not torch.allclose(family.sample(**controlled), family.sample())
+    before = family.state()
     check(family, apply, cfg=cfg, **controlled)
+    family.assert_unchanged(before)
+
+
+def test_learning_next_to_a_controlnet(rig, all_families: dict[str, Family], controlled: dict[str, list]) -> None:
+    """It tells the model where things are in every frame, and the motion learns what is left."""
+    family, training = all_families["animatediff"], rig.part("motion_embedding.training")
+    clip = torch.randn(family.shape, generator=torch.Generator().manual_seed(3))
+    family.sample(steps=1)
+    before, losses = family.state(), {}
+    with torch.inference_mode():
+        for name, positive in (("plain", family.positive), ("controlled", controlled["positive"])):
+            trained = training.train_motion(family.model, positive, clip, rig.recipe(steps=2))
+            losses[name] = trained.losses
+            assert all(layer.query_key.abs().sum() > 0 for layer in trained.embedding.layers.values())
+    assert losses["plain"] != losses["controlled"]
+    assert all(map(math.isfinite, losses["controlled"]))
+    network = controlled["positive"][0][1]["control"].control_model
+    assert all(p.requires_grad for p in network.parameters())
     family.assert_unchanged(before)
 
 
