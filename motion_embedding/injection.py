@@ -161,6 +161,7 @@ def around_apply_model(
         return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
     family = running_family(model, transformer_options)
     call = call_of(family[0], x, transformer_options, stack, kwargs.get("num_video_frames"))
+    call = family[0].extended(call, model.diffusion_model, kwargs)
     for source in sources:
         if isinstance(source, Applied):
             if message := fit_message(source, call):

@@ -42,52 +42,80 @@ class Source(Protocol):
 
 
 class _Shim:
-    """One projection's stand-in ``forward``; ``transform`` is set for the length of a call.
+    """One projection's stand-in ``forward``; ``around`` is set for the length of a call.
 
-    Where it is known beforehand what is to be added, and to an input of which shape, ``addition`` and ``shape`` are set
+    Where it is known beforehand what is to be added, and to an input of which shape, ``expected`` and ``shape`` are set
     as well: the addition is then all that ``torch.compile`` sees, and another motion is another input of its graph.
     """
 
     def __init__(self, linear: nn.Module) -> None:
-        self.transform: Callable[[torch.Tensor], torch.Tensor] | None = None
-        self.addition: torch.Tensor | None = None
+        self.around: Callable[[Callable, torch.Tensor], torch.Tensor] | None = None
+        self.expected: list[torch.Tensor | None] | None = None
         self.shape: torch.Size | None = None
-        self.backbone: Backbone | None = None
-        self.call: Call | None = None
+        self.adding: _Adding | None = None
         self.replaced: Callable | None = None
 
         def forward(x: torch.Tensor, *args, **kwargs):
-            if self.addition is not None and x.shape == self.shape:
-                x = self.backbone.add(x, self.addition, self.call)
-            elif self.transform is not None:
-                x = self.transform(x)
-            if self.replaced is not None:
-                return self.replaced(x, *args, **kwargs)
-            return type(linear).forward(linear, x, *args, **kwargs)
+            def run(x: torch.Tensor) -> torch.Tensor:
+                if self.replaced is not None:
+                    return self.replaced(x, *args, **kwargs)
+                return type(linear).forward(linear, x, *args, **kwargs)
+
+            if self.expected is not None and x.shape == self.shape:
+                return self.adding(run, x, self.expected)
+            return run(x) if self.around is None else self.around(run, x)
 
         self.linear, self.forward = linear, forward
 
-    def put(
-        self,
-        additions: Additions,
-        site: TemporalAttention,
-        projection: Projection,
-        expected: tuple[torch.Tensor, torch.Size] | None,
-    ) -> None:
-        if self.transform is not None:
+    def put(self, additions: Additions, site: TemporalAttention, projections: Sequence[Projection]) -> bool:
+        """False where it is known that there is nothing to add."""
+        if self.around is not None:
             raise RuntimeError("a motion is already installed on this model; give all sources to one installed() call")
-        self.transform = lambda x: additions.apply(site, projection, x)
-        self.addition, self.shape = expected or (None, None)
-        self.backbone, self.call = additions.backbone, additions.call
+        adding = _Adding(additions.backbone, additions.call, site.parts)
+        if known := additions.beforehand(site, projections):
+            if all(part is None for part in known[0]):
+                return False
+            self.expected, self.shape, self.adding = *known, adding
+        self.around = lambda run, x: adding(run, x, additions.arrived(site, projections, x))
         self.replaced = self.linear.__dict__.get("forward")
         self.linear.__dict__["forward"] = self.forward
+        return True
 
     def remove(self) -> None:
         if self.replaced is not None:
             self.linear.__dict__["forward"] = self.replaced
         else:
             self.linear.__dict__.pop("forward", None)
-        self.transform = self.addition = self.shape = self.backbone = self.call = self.replaced = None
+        self.around = self.expected = self.shape = self.adding = self.replaced = None
+
+
+class _Adding(NamedTuple):
+    """Runs a projection with something added to its input.
+
+    A projection that gives query, key and value at once cannot have a different input for each. Being linear, it gives
+    for the sum the sum of what it gives, so that each part of its output gets what it gives for the part's addition:
+    that of the module itself, with whatever LoRA or offloading is on it.
+    """
+
+    backbone: Backbone
+    call: Call
+    parts: tuple[slice, slice] | None
+
+    def __call__(self, run: Callable, x: torch.Tensor, additions: Sequence[torch.Tensor | None]) -> torch.Tensor:
+        """additions: for each projection that the module is, as :meth:`Source.addition`."""
+        if self.parts is None:
+            return run(x if additions[0] is None else self.backbone.add(x, additions[0], self.call))
+        output, pieces = run(x), []
+        for addition, part in zip(additions, self.parts, strict=True):
+            piece = output[..., part]
+            if addition is not None:
+                rows = addition.flatten(0, -2)
+                given = run(torch.cat([rows, torch.zeros_like(rows[:1])])[None])[0, :, part]
+                given = (given[:-1] - given[-1:]).unflatten(0, addition.shape[:-1])
+                piece = self.backbone.add(piece, given, self.call)
+            pieces.append(piece)
+        end = self.parts[-1].stop
+        return torch.cat([*pieces, output[..., end:]], dim=-1)
 
 
 # By the module that holds the projections, not by the projection: a shim refers to its own, which would then never die.
@@ -130,22 +158,21 @@ class Additions:
         self.kept, self.inputs = prepared.additions, prepared.inputs_of(call)
         self.frames = None if call.window is None else _index(call.window)
 
-    def apply(self, site: TemporalAttention, projection: Projection, x: torch.Tensor) -> torch.Tensor:
-        """``x`` with all that is added to it."""
+    def arrived(
+        self, site: TemporalAttention, projections: Sequence[Projection], x: torch.Tensor
+    ) -> list[torch.Tensor | None]:
+        """What to add for each of the projections that one module is, whose input ``x`` has come in."""
         seen = Input(self.backbone.grid(x, self.call), x.shape, x.dtype, x.device)
-        self.inputs[site.layer, site.name, projection] = seen
-        total = self._total(site, projection, seen)
-        return x if total is None else self.backbone.add(x, total, self.call)
+        for projection in projections:
+            self.inputs[site.layer, site.name, projection] = seen
+        return [self._total(site, projection, seen) for projection in projections]
 
     def beforehand(
-        self, site: TemporalAttention, projection: Projection
-    ) -> tuple[torch.Tensor | None, torch.Size | None] | None:
-        """What will be added and to which shape, both None for nothing; None if no call has shown what comes in."""
-        seen = self.inputs.get((site.layer, site.name, projection))
-        if seen is None:
-            return None
-        total = self._total(site, projection, seen)
-        return (None, None) if total is None else (total, seen.shape)
+        self, site: TemporalAttention, projections: Sequence[Projection]
+    ) -> tuple[list[torch.Tensor | None], torch.Size] | None:
+        """What will be added for each projection, and to which shape; None if no call has shown what comes in."""
+        seen = self.inputs.get((site.layer, site.name, projections[0]))
+        return None if seen is None else ([self._total(site, p, seen) for p in projections], seen.shape)
 
     def _total(self, site: TemporalAttention, projection: Projection, seen: Input) -> torch.Tensor | None:
         parts = [self._part(source, site, projection, seen) for source in self.sources]
@@ -213,18 +240,21 @@ def installed(
     additions, shims = Additions(backbone, sources, call, prepared or Prepared()), []
     try:
         for site in attentions:
-            for linears, projection in (((site.query, site.key), "query_key"), ((site.value,), "value")):
-                expected = additions.beforehand(site, projection)
-                if expected == (None, None):
-                    continue
-                for linear in dict.fromkeys(linears):
-                    shim = _shim(site.home or model, linear)
-                    shim.put(additions, site, projection, expected)
+            for linear, projections in modules_of(site).items():
+                shim = _shim(site.home or model, linear)
+                if shim.put(additions, site, projections):
                     shims.append(shim)
         yield
     finally:
         for shim in reversed(shims):
             shim.remove()
+
+
+def modules_of(site: TemporalAttention) -> dict[nn.Module, tuple[Projection, ...]]:
+    """The modules of an attention and which of its projections each is; an addition to query and key is one."""
+    if site.parts is not None:
+        return {site.query: ("query_key", "value")}
+    return {site.query: ("query_key",), site.key: ("query_key",), site.value: ("value",)}
 
 
 def reach(attentions: Sequence[TemporalAttention], layers: Mapping[str, object]) -> list[str]:

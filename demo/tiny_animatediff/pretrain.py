@@ -181,24 +181,33 @@ class Trainer:
 STAGES = {"image": ImageStage, "motion": MotionStage}
 
 
-def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=STAGES)
+def add_arguments(parser: argparse.ArgumentParser, out: Path) -> None:
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--until", type=float, help="stop at this Unix time, if that is sooner")
-    parser.add_argument("--out", type=Path, default=HERE / "run")
+    parser.add_argument("--out", type=Path, default=out)
     parser.add_argument("--batch", type=int, default=20, help="images or clips per process and step")
     parser.add_argument("--adam-lr", type=float, default=1.5e-3)
     parser.add_argument("--muon-lr", type=float, default=4e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=7)
-    args = parser.parse_args(arguments)
+
+
+def start(args: argparse.Namespace) -> None:
+    """Join the other processes of ``torchrun``, if there are any."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     if "RANK" in os.environ:
         dist.init_process_group("gloo", timeout=timedelta(hours=1))
         torch.manual_seed(args.seed + 1000 * dist.get_rank())
     args.out.mkdir(parents=True, exist_ok=True)
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=STAGES)
+    add_arguments(parser, out=HERE / "run")
+    args = parser.parse_args(arguments)
+    start(args)
     Trainer(STAGES[args.stage](args.out), args).run()
 
 

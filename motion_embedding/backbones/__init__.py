@@ -11,8 +11,9 @@ from .animatediff import AnimateDiff
 from .base import Backbone, Call, TemporalAttention
 from .svd import SVD
 from .unet3d import UNet3D
+from .wan import Wan
 
-BACKBONES: tuple[Backbone, ...] = (AnimateDiff(), SVD(), UNet3D())
+BACKBONES: tuple[Backbone, ...] = (AnimateDiff(), SVD(), UNet3D(), Wan())
 
 __all__ = ["BACKBONES", "Backbone", "Call", "TemporalAttention", "becoming", "find_backbone"]
 

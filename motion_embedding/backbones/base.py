@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -27,6 +27,7 @@ class Call:
     total: frames of the whole clip, None without a window.
     corners: where the prompts are for areas of the picture, (y, x) of each group's; height and width are then theirs.
     picture: height and width of the whole latent, None without areas.
+    leading: tokens in front of the clip's that are not of it, in families whose attention sees all at once.
     """
 
     frames: int
@@ -38,6 +39,7 @@ class Call:
     total: int | None = None
     corners: tuple[tuple[int, int], ...] | None = None
     picture: tuple[int, int] | None = None
+    leading: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,6 +67,7 @@ class TemporalAttention:
     layer: name of its transformer block, the same for every model of the family; shares one query-key embedding.
     name: of the attention inside the block.
     home: the module the projections lie in, where that comes and goes with each sampling; None for the model itself.
+    parts: where one module gives query, key and value at once: which of its outputs are the first two, and the third.
     """
 
     layer: str
@@ -73,6 +76,7 @@ class TemporalAttention:
     key: nn.Module
     value: nn.Module
     home: nn.Module | None = None
+    parts: tuple[slice, slice] | None = None
 
     @property
     def width(self) -> int:
@@ -110,6 +114,13 @@ class Backbone(ABC):
         frames: of one clip, where the host says so; families with frames on the batch axis else take all there are.
         """
 
+    def extended(self, call: Call, model: nn.Module, conditioning: Mapping[str, object]) -> Call:
+        """``call`` with what else ``model`` is given: tokens and frames among its own that are not the clip's.
+
+        conditioning: the named arguments of the host's ``apply_model`` beyond its first six.
+        """
+        return call
+
     def video(self, x: torch.Tensor, call: Call) -> torch.Tensor:
         """A latent of this family as ``[B, C, F, h, w]``."""
         return x
@@ -133,6 +144,10 @@ class Backbone(ABC):
     def add(self, x: torch.Tensor, addition: torch.Tensor, call: Call) -> torch.Tensor:
         """``x`` with ``addition [G, P, F, C]`` on its tokens; G is 1 or the number of groups, P is 1 or positions."""
 
+    def blocks(self, model: nn.Module) -> list[nn.Module]:
+        """The modules, in order of use, that training may run again in ``backward`` instead of keeping all they did."""
+        return []
+
     def spatial_linears(self, model: nn.Module) -> list[nn.Linear]:
         """The projections of the blocks that mix positions within a frame; empty when the family names none.
 
@@ -155,6 +170,17 @@ class Backbone(ABC):
                 f"Its layers are: {', '.join(layers)}.",
             )
         return chosen
+
+
+def video_call(x: torch.Tensor, groups: Sequence[int], name: str) -> Call:
+    """:meth:`Backbone.call` for latents ``[B, C, F, h, w]``."""
+    if x.ndim != 5:
+        raise InputError(
+            name,
+            f"an image latent of shape {tuple(x.shape)} was given to a video model.",
+            "Use the empty latent node for its videos, such as EmptyVideoLatent, or VAEEncode with this model's VAE.",
+        )
+    return Call(frames=x.shape[2], height=x.shape[3], width=x.shape[4], groups=tuple(groups), batch=x.shape[0])
 
 
 class FramesOnBatch(Backbone):

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..errors import InputError
-from .base import Backbone, Call, TemporalAttention, add_position_major, halved_grid
+from .base import Backbone, Call, TemporalAttention, add_position_major, halved_grid, video_call
 
 # The host's own UNets, whose families share these presets, name the same places otherwise.
 _SIDES = ("down_blocks.", "up_blocks.", "input_blocks.", "output_blocks.")
@@ -98,13 +97,7 @@ class UNet3D(Backbone):
     def call(
         self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image", frames: int | None = None
     ) -> Call:
-        if x.ndim != 5:
-            raise InputError(
-                name,
-                f"an image latent of shape {tuple(x.shape)} was given to a video model.",
-                "Use EmptyVideoLatent, or VAEEncode on the frames with this model's VAE.",
-            )
-        return Call(frames=x.shape[2], height=x.shape[3], width=x.shape[4], groups=tuple(groups), batch=x.shape[0])
+        return video_call(x, groups, name)
 
     def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:
         return halved_grid(x.shape[0] // call.batch, call.height, call.width)

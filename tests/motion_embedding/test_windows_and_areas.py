@@ -28,10 +28,15 @@ def motion() -> MotionEmbedding:
     return MotionEmbedding({"block": layer}, "unet3d", FRAMES, HEIGHT, WIDTH)
 
 
+def on_tokens(sources: list, call: Call, projection: str, x: torch.Tensor, prepared: Prepared) -> torch.Tensor:
+    (part,) = Additions(UNet3D(), sources, call, prepared).arrived(SITE, [projection], x)
+    return UNet3D().add(x, part, call)
+
+
 def added(motion: MotionEmbedding, call: Call, projection: str, whole: bool = True) -> torch.Tensor:
     """What reaches the tokens of ``call``, ``[batch, h, w, F, C]``."""
     x = torch.zeros(call.batch * call.height * call.width, call.frames, CHANNELS)
-    result = Additions(UNet3D(), [Applied(motion, whole=whole)], call, Prepared()).apply(SITE, projection, x)
+    result = on_tokens([Applied(motion, whole=whole)], call, projection, x, Prepared())
     return result.reshape(call.batch, call.height, call.width, call.frames, CHANNELS)
 
 
@@ -71,7 +76,7 @@ def test_windows_share_what_is_prepared(motion: MotionEmbedding) -> None:
     for window in ((0, 1, 2), (3, 4, 5), (0, 2, 4)):
         call = Call(3, HEIGHT, WIDTH).within(window, FRAMES)
         x = torch.zeros(HEIGHT * WIDTH, 3, CHANNELS)
-        Additions(UNet3D(), [source], call, prepared).apply(SITE, "value", x)
+        on_tokens([source], call, "value", x, prepared)
     assert len(prepared.additions) == 1
 
 
@@ -92,7 +97,7 @@ def test_an_area_in_a_window(motion: MotionEmbedding) -> None:
 def test_positive_only_within_areas(motion: MotionEmbedding) -> None:
     call = Call(FRAMES, 2, 3, groups=(1, 0), batch=2).at([(0, 0), (2, 3)], (HEIGHT, WIDTH))
     x = torch.zeros(2 * 6, FRAMES, CHANNELS)
-    result = Additions(UNet3D(), [Applied(motion, positive_only=True)], call, Prepared()).apply(SITE, "value", x)
+    result = on_tokens([Applied(motion, positive_only=True)], call, "value", x, Prepared())
     assert not result[:6].any()
     assert torch.equal(result[6:].reshape(2, 3, FRAMES, CHANNELS), motion.layers["block"].value["attn1"][2:, 3:])
 
