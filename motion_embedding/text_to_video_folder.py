@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +15,72 @@ from safetensors import safe_open
 
 from .errors import InputError
 
-UNET_CLASS = "UNet3DConditionModel"
 VAE_CLASS = "AutoencoderKL"
 WEIGHT_STEMS = {
     "unet": ("diffusion_pytorch_model",),
+    "transformer": ("diffusion_pytorch_model",),
     "vae": ("diffusion_pytorch_model",),
     "text_encoder": ("model", "pytorch_model"),
 }
-_LAYOUT = "It has to hold unet, vae, text_encoder, tokenizer and scheduler."
 _AGAIN = "Download or copy it again, completely."
 
 
-def find_folders(roots: Iterable[str | Path]) -> dict[str, Path]:
-    """Text-to-video model folders below ``roots``, as path relative to its root -> folder, sorted by name.
+@dataclass(frozen=True)
+class Kind:
+    """One kind of model folder.
 
-    A folder counts as soon as its ``model_index.json`` or its UNet's config names ``UNet3DConditionModel``, so
-    that a half-copied one is listed too and can say on loading what it lacks. The first root wins a name.
+    name: of such a model, in words.
+    network, network_class: the part that denoises, and its class in diffusers.
+    text_read, text_given: names in the configs of network and text_encoder, and defaults, of how wide a text is.
+    learns_variance: whether the network gives a second set of channels, which sampling does not use.
+    tokenizer: whether the folder's own is used.
+    """
+
+    name: str
+    network: str
+    network_class: str
+    text_read: tuple[str, int]
+    text_given: tuple[str, int]
+    learns_variance: bool = False
+    tokenizer: bool = True
+
+
+UNET = Kind("text-to-video", "unet", "UNet3DConditionModel", ("cross_attention_dim", 1024), ("hidden_size", 512))
+LATTE = Kind(
+    "Latte",
+    "transformer",
+    "LatteTransformer3DModel",
+    ("caption_channels", 4096),
+    ("d_model", 512),
+    learns_variance=True,
+    tokenizer=False,
+)
+
+
+def find_folders(roots: Iterable[str | Path], kind: Kind = UNET) -> dict[str, Path]:
+    """Model folders of ``kind`` below ``roots``, as path relative to its root -> folder, sorted by name.
+
+    A folder counts as soon as its ``model_index.json`` or its network's config names the class, so that a half-copied
+    one is listed too and can say on loading what it lacks. The first root wins a name.
     """
     found: dict[str, Path] = {}
     for root in map(Path, roots):
         for directory, below, _ in os.walk(root, followlinks=True):
             folder = Path(directory)
-            if _names_video_unet(folder):
+            if _is_of(kind, folder):
                 below.clear()
                 found.setdefault(folder.relative_to(root).as_posix(), folder)
     return dict(sorted(found.items()))
 
 
-def _names_video_unet(folder: Path) -> bool:
-    for file in (folder / "model_index.json", folder / "unet" / "config.json"):
+def _is_of(kind: Kind, folder: Path) -> bool:
+    for file in (folder / "model_index.json", folder / kind.network / "config.json"):
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if isinstance(config, dict) and UNET_CLASS in (config.get("_class_name"), *(config.get("unet") or ())):
+        named = (config.get("_class_name"), *(config.get(kind.network) or ())) if isinstance(config, dict) else ()
+        if kind.network_class in named:
             return True
     return False
 
@@ -58,32 +91,39 @@ def read_config(folder: Path, part: str, file: str = "config.json") -> dict[str,
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError("folder", f"{folder.name} has no {part}/{file}.", _LAYOUT) from None
+        raise InputError("folder", f"{folder.name} has no {part}/{file}.", _AGAIN) from None
     except ValueError as error:
         raise InputError("folder", f"{path} is not valid JSON ({error}).", _AGAIN) from error
 
 
-def check_folder(folder: Path) -> None:
-    """Raise :class:`InputError` unless every part is there, complete and of the right kind. Reads no weights."""
-    unet, vae, text = (read_config(folder, part) for part in ("unet", "vae", "text_encoder"))
+def check_folder(folder: Path, kind: Kind = UNET, text_encoder: bool = True) -> None:
+    """Raise :class:`InputError` unless every part is there, complete and of the right kind. Reads no weights.
+
+    text_encoder: whether it will be loaded from the folder, so that it has to be there.
+    """
+    network, vae = (read_config(folder, part) for part in (kind.network, "vae"))
+    text = read_config(folder, "text_encoder") if text_encoder else None
     read_config(folder, "scheduler", "scheduler_config.json")
-    if not any((folder / "tokenizer" / name).is_file() for name in ("vocab.json", "tokenizer.json")):
-        raise InputError("folder", f"{folder.name} has no tokenizer/vocab.json.", _LAYOUT)
-    for part, config, expected in (("unet", unet, UNET_CLASS), ("vae", vae, VAE_CLASS)):
-        if (kind := config.get("_class_name")) != expected:
-            raise InputError("folder", f"its {part} is a {kind}, not a {expected}.", "Choose a text-to-video model.")
-    latent, taken = vae.get("latent_channels", 4), unet.get("in_channels", 4)
-    if taken != latent or unet.get("out_channels", 4) != latent:
+    if kind.tokenizer and not any((folder / "tokenizer" / name).is_file() for name in ("vocab.json", "tokenizer.json")):
+        raise InputError("folder", f"{folder.name} has no tokenizer/vocab.json.", _AGAIN)
+    for part, config, expected in ((kind.network, network, kind.network_class), ("vae", vae, VAE_CLASS)):
+        if (found := config.get("_class_name")) != expected:
+            cause = f"its {part} is a {found}, not a {expected}."
+            raise InputError("folder", cause, f"Choose a {kind.name} model.")
+    latent, taken = vae.get("latent_channels", 4), network.get("in_channels", 4)
+    given = network.get("out_channels") or taken
+    if taken != latent or given != latent * (1 + kind.learns_variance):
         raise InputError(
             "folder",
-            f"its unet takes {taken} channels but its vae makes {latent}.",
+            f"its {kind.network} takes {taken} channels and gives {given}, but its vae makes {latent}.",
             "Choose a plain text-to-video model: one that is also conditioned on an image does not work here.",
         )
-    width, wanted = text.get("hidden_size", 512), unet.get("cross_attention_dim", 1024)
-    if width != wanted:
-        cause = f"its text_encoder is {width} wide but its unet reads {wanted}: the parts are of different models."
-        raise InputError("folder", cause, _AGAIN)
-    for part in WEIGHT_STEMS:
+    if text is not None:
+        width, wanted = text.get(*kind.text_given), network.get(*kind.text_read)
+        if width != wanted:
+            cause = f"its text_encoder is {width} wide but its {kind.network} reads {wanted}:"
+            raise InputError("folder", f"{cause} the parts are of different models.", _AGAIN)
+    for part in (kind.network, "vae", *(("text_encoder",) if text_encoder else ())):
         for file in weight_files(folder, part):
             _check_complete(file)
 

@@ -22,8 +22,8 @@ if str(ROOT) not in sys.path:
 
 from demo.tiny_animatediff.config import CONFIG, IMAGE, TEXT_AND_VAE  # noqa: E402  (found through the path above)
 from motion_embedding.text_to_video_clip import load_clip  # noqa: E402
+from motion_embedding.text_to_video_model import TextToVideoLatentFormat  # noqa: E402
 from motion_embedding.text_to_video_sampling import new_model_sampling  # noqa: E402
-from motion_embedding.text_to_video_unet import TextToVideoLatentFormat  # noqa: E402
 from motion_embedding.text_to_video_vae import TextToVideoVAE, load_vae  # noqa: E402
 
 
