@@ -9,11 +9,12 @@ from torch import nn
 from ..errors import InputError
 from .animatediff import AnimateDiff
 from .base import Backbone, Call, TemporalAttention
+from .latte import Latte
 from .svd import SVD
 from .unet3d import UNet3D
 from .wan import Wan
 
-BACKBONES: tuple[Backbone, ...] = (AnimateDiff(), SVD(), UNet3D(), Wan())
+BACKBONES: tuple[Backbone, ...] = (AnimateDiff(), SVD(), UNet3D(), Latte(), Wan())
 
 __all__ = ["BACKBONES", "Backbone", "Call", "TemporalAttention", "becoming", "find_backbone"]
 
