@@ -76,7 +76,7 @@ def load_clip(folder: Path, dtype: torch.dtype | None = None) -> comfy.sd.CLIP:
         parameters=sum(tensor.numel() for tensor in weights.values()),
         model_options={} if dtype is None else {"dtype": dtype},
     )
-    _load(clip, weights)
+    load_weights(clip, weights)
     return clip
 
 
@@ -87,7 +87,8 @@ def _host_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {n: tensor for n, tensor in named.items() if not n.endswith("position_ids")}
 
 
-def _load(clip: comfy.sd.CLIP, weights: dict[str, torch.Tensor]) -> None:
+def load_weights(clip: comfy.sd.CLIP, weights: dict[str, torch.Tensor]) -> None:
+    """Give ``clip`` exactly ``weights``; :class:`InputError` when they do not fit."""
     try:
         missing, unexpected = clip.load_sd(weights)
     except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import comfy.model_management
@@ -11,10 +12,11 @@ import torch
 from comfy_api.latest import io
 
 from ..motion_embedding.errors import InputError
-from ..motion_embedding.text_to_video_folder import check_folder, find_folders
+from ..motion_embedding.text_to_video_folder import LATTE, UNET, Kind, check_folder, find_folders
 from .common import CATEGORY, verdict
 
 _DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+_TEXT_ENCODERS = {"of the folder": True, "none": False}
 
 
 class LoadTextToVideoModel(io.ComfyNode):
@@ -28,17 +30,8 @@ class LoadTextToVideoModel(io.ComfyNode):
             "a folder with unet, vae, text_encoder, tokenizer and scheduler in models/diffusers. The outputs work "
             "with the stock CLIPTextEncode, KSampler, VAEEncode and VAEDecode.",
             inputs=[
-                io.Combo.Input(
-                    "folder",
-                    options=list(find_folders(folder_paths.get_folder_paths("diffusers"))),
-                    tooltip="A model folder in models/diffusers. Only those with a UNet3DConditionModel are listed.",
-                ),
-                io.Combo.Input(
-                    "dtype",
-                    options=list(_DTYPES),
-                    default="auto",
-                    tooltip="Precision of the UNet's weights. auto: what suits the device; on a CPU fp32.",
-                ),
+                _folder_input(UNET),
+                _dtype_input("UNet"),
             ],
             outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output()],
         )
@@ -46,30 +39,85 @@ class LoadTextToVideoModel(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, folder: str) -> bool | str:
         """Missing or half-copied folders are refused before anything in the graph runs."""
-        return verdict(lambda name: check_folder(_find(name)), folder)
+        return verdict(lambda name: check_folder(_find(name, UNET)), folder)
 
     @classmethod
     def execute(cls, folder: str, dtype: str) -> io.NodeOutput:
-        path = _find(folder)
-        _require_diffusers()
+        path = _find(folder, UNET)
+        _require_diffusers(UNET)
         # Only here, so that without diffusers the rest of the pack still loads.
         from ..motion_embedding.text_to_video import load_text_to_video
 
         return io.NodeOutput(*load_text_to_video(path, _DTYPES[dtype]))
 
 
-def _find(folder: str) -> Path:
-    folders = find_folders(folder_paths.get_folder_paths("diffusers"))
+class LoadLatteModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ME_LoadLatteModel",
+            display_name="Load Latte Model",
+            category=CATEGORY,
+            description="Loads Latte, a video transformer, in the diffusers layout: a folder with transformer, vae, "
+            "text_encoder and scheduler in models/diffusers. The outputs work with the stock CLIPTextEncode, KSampler, "
+            "VAEEncode and VAEDecode.",
+            inputs=[
+                _folder_input(LATTE),
+                _dtype_input("transformer"),
+                io.Combo.Input(
+                    "text_encoder",
+                    options=list(_TEXT_ENCODERS),
+                    default="of the folder",
+                    tooltip="none: the folder's T5 (19 GB in fp32) is neither needed nor loaded, and CLIP stays empty. "
+                    "Take the stock CLIPLoader with a T5 XXL file and type pixart in its place.",
+                ),
+            ],
+            outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output()],
+        )
+
+    @classmethod
+    def validate_inputs(cls, folder: str, text_encoder: str) -> bool | str:
+        """Missing or half-copied folders are refused before anything in the graph runs."""
+        return verdict(
+            lambda name, text: check_folder(_find(name, LATTE), LATTE, _TEXT_ENCODERS[text]), folder, text_encoder
+        )
+
+    @classmethod
+    def execute(cls, folder: str, dtype: str, text_encoder: str) -> io.NodeOutput:
+        path = _find(folder, LATTE)
+        _require_diffusers(LATTE)
+        from ..motion_embedding.text_to_video import load_latte
+
+        return io.NodeOutput(*load_latte(path, _DTYPES[dtype], _TEXT_ENCODERS[text_encoder]))
+
+
+def _folder_input(kind: Kind) -> io.Combo.Input:
+    return io.Combo.Input(
+        "folder",
+        options=list(find_folders(folder_paths.get_folder_paths("diffusers"), kind)),
+        tooltip=f"A model folder in models/diffusers. Only those with a {kind.network_class} are listed.",
+    )
+
+
+def _dtype_input(network: str) -> io.Combo.Input:
+    tooltip = f"Precision of the {network}'s weights. auto: what suits the device; on a CPU fp32."
+    return io.Combo.Input("dtype", options=list(_DTYPES), default="auto", tooltip=tooltip)
+
+
+def _find(folder: str, kind: Kind) -> Path:
+    folders = find_folders(folder_paths.get_folder_paths("diffusers"), kind)
     if folder not in folders:
         mend = "Copy it to models/diffusers and press R in the editor to refresh the list."
-        raise InputError("folder", f"there is no text-to-video model {folder!r}.", mend)
+        raise InputError("folder", f"there is no {kind.name} model {folder!r}.", mend)
     return folders[folder]
 
 
-def _require_diffusers() -> None:
+def _require_diffusers(kind: Kind) -> None:
     try:
-        from diffusers import AutoencoderKL, UNet3DConditionModel  # noqa: F401
-    except (ImportError, RuntimeError) as error:
+        diffusers = importlib.import_module("diffusers")
+        for name in ("AutoencoderKL", kind.network_class):
+            getattr(diffusers, name)
+    except (ImportError, AttributeError, RuntimeError) as error:
         mend = 'Run `python -m pip install "diffusers>=0.32"` with ComfyUI\'s Python, then restart ComfyUI.'
         raise InputError("folder", f"the package diffusers cannot be imported ({error}).", mend) from error
 
@@ -115,4 +163,4 @@ def _latent_frames(vae: comfy.sd.VAE, frames: int) -> int:
     return max(1, ratio[0](frames)) if isinstance(ratio, tuple) else frames
 
 
-NODES = [LoadTextToVideoModel, EmptyVideoLatent]
+NODES = [LoadTextToVideoModel, LoadLatteModel, EmptyVideoLatent]

@@ -75,7 +75,7 @@ def make_tiny_folder(
             "text_encoder": CLIPTextModel(CLIPTextConfig(**text_config)),
         }
         for name, part in parts.items():
-            _fill_zeros(part)
+            fill_zeros(part)
             part.save_pretrained(path / name)
     schedule = network.scheduler() if scheduler is None else DDIMScheduler(**scheduler)
     schedule.save_pretrained(path / "scheduler")
@@ -90,7 +90,7 @@ def make_modelscope_like_folder(path: Path, **overrides: Any) -> Path:
     return make_tiny_folder(path, **{**defaults, **overrides})
 
 
-def _fill_zeros(module: torch.nn.Module) -> None:
+def fill_zeros(module: torch.nn.Module) -> None:
     """Wake up layers that diffusers starts at zero, which would hide what happens before them."""
     for parameter in module.parameters():
         if not parameter.detach().any():

@@ -73,7 +73,7 @@ UNET_FILE = "unet/diffusion_pytorch_model.safetensors"
         (lambda f: (f / UNET_FILE).write_text("version https://git-lfs.github.com/spec/v1\n"), "git-lfs pointer"),
         (lambda f: edit_json(f / "unet/config.json", _class_name="UNet2DConditionModel"), "UNet2DConditionModel"),
         (lambda f: edit_json(f / "vae/config.json", _class_name="VQModel"), "VQModel"),
-        (lambda f: edit_json(f / "unet/config.json", in_channels=24), "takes 24 channels and gives 12, but its vae makes 12"),
+        (lambda f: edit_json(f / "unet/config.json", in_channels=24), "24 channels and gives 12, but its vae makes 12"),
         (lambda f: edit_json(f / "text_encoder/config.json", hidden_size=768), "768 wide but its unet reads 64"),
     ],
 )
