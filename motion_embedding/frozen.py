@@ -36,9 +36,10 @@ def out_of_inference(value: Any) -> Any:
 
 
 def _is_inference(tensor: torch.Tensor) -> bool:
-    """A weight moved by ``Module.to`` outside inference mode denies being one, and still has no version counter."""
+    """Neither sign is enough: an inference tensor moved by ``Module.to`` outside inference mode denies being one and has
+    no version counter; a normal one moved in inference mode has a counter and says that it is one."""
     try:
-        return tensor._version < 0
+        return tensor.is_inference() or tensor._version < 0
     except RuntimeError:
         return True
 

@@ -116,7 +116,8 @@ def test_cancel_in_the_middle_of_a_hybrid_step_leaves_nothing_behind(rig, monkey
     import comfy.model_management as management
 
     before, kept, caught = rig.state(), [], []
-    linear = rig.part("motion_embedding.backbones").BACKBONES[0].spatial_linears(rig.model.model)[-1]
+    backbone, _ = rig.part("motion_embedding.backbones").find_backbone(rig.model.model)
+    linear = backbone.spatial_linears(rig.model.model)[-1]
     host_forward = type(linear).forward
 
     def forward(self, x, *args, **kwargs):

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -161,6 +162,7 @@ class Runner:
 
 
 def _run_module(arguments: list[str], state: str, output: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     os.environ |= {"FAKE_STATE": state, "TMPDIR": state}
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
     for stream in (1, 2):
