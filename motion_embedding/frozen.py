@@ -36,8 +36,8 @@ def out_of_inference(value: Any) -> Any:
 
 
 def _is_inference(tensor: torch.Tensor) -> bool:
-    """Neither sign is enough: an inference tensor moved by ``Module.to`` outside inference mode denies being one and has
-    no version counter; a normal one moved in inference mode has a counter and says that it is one."""
+    """Neither sign is enough: an inference tensor moved by ``Module.to`` outside inference mode denies being one, and
+    has no version counter; a normal one moved in inference mode has a counter, and says that it is one."""
     try:
         return tensor.is_inference() or tensor._version < 0
     except RuntimeError:
