@@ -1,4 +1,4 @@
-"""Every UNet family as a small random model in the real host, and its motion put in by hand.
+"""Every family that mixes frames position by position, as a small random model, and its motion put in by hand.
 
 By hand means forward hooks on the plain projections that add the rows of the equations, for the clip, the size and the
 layers they were made for: no resampling, no preparing, no swapping. Hooks stay where they are, so they serve sampling
@@ -17,7 +17,7 @@ from torch import nn
 
 from motion_embedding.backbones import TemporalAttention, find_backbone
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
-from tests import small_sd15, small_svd
+from tests import small_sd15, small_svd, tiny_latte
 
 FRAMES, HEIGHT, WIDTH = 4, 8, 6
 _SCALE = 0.5
@@ -69,13 +69,14 @@ class Family:
     def motion(
         self, seed: int = 0, scale: float = 0.5, full_size_only: bool = False, **changes: Any
     ) -> MotionEmbedding:
-        """Random rows for every layer, or only for those that see the latent at its full size."""
+        """Random rows for every layer, or only for those that see the latent at its finest."""
         generator, grids = torch.Generator().manual_seed(seed), self.grids()
+        finest = max(grids.values())
         rows: dict[str, torch.Tensor] = {}
         values: dict[str, dict[str, torch.Tensor]] = {}
         for a in self.attentions:
             grid = grids[a.layer, a.name]
-            if full_size_only and grid != (HEIGHT, WIDTH):
+            if full_size_only and grid != finest:
                 continue
             if a.layer not in rows:
                 rows[a.layer] = torch.randn(FRAMES, a.width, generator=generator) * _SCALE
@@ -162,3 +163,14 @@ def animatediff(part: Callable[[str], Any], folder: Any) -> Family:
 def svd() -> Family:
     positive, negative = small_svd.conditioning(small_svd.clip(1, HEIGHT, WIDTH))
     return Family("svd", small_svd.model(), (FRAMES, 4, HEIGHT, WIDTH), positive, negative)
+
+
+def latte(part: Callable[[str], Any], folder: Any) -> Family:
+    """Through our own loader; part as above."""
+    import nodes
+
+    path = tiny_latte.make_tiny_latte(folder / "latte")
+    with torch.inference_mode():
+        model, clip, _ = part("motion_embedding.text_to_video").load_latte(path)
+        positive, negative = (nodes.CLIPTextEncode().encode(clip, text)[0] for text in ("a red star", ""))
+    return Family("latte", model, (1, 4, FRAMES, HEIGHT, WIDTH), positive, negative)

@@ -13,13 +13,19 @@ from motion_embedding.embedding import MotionEmbedding
 from tests import families, small_sd15
 from tests.families import FRAMES, HEIGHT, WIDTH, Family
 
-NAMES = ("unet3d", "animatediff", "svd")
+NAMES = ("unet3d", "animatediff", "svd", "latte")
+OF_DIFFUSERS = ("unet3d", "latte")
 
 
 @pytest.fixture(scope="module")
 def all_families(rig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Family]:
     folder = tmp_path_factory.mktemp("motion")
-    made = [families.unet3d(rig), families.animatediff(rig.part, folder), families.svd()]
+    made = [
+        families.unet3d(rig),
+        families.animatediff(rig.part, folder),
+        families.svd(),
+        families.latte(rig.part, folder),
+    ]
     return {family.name: family for family in made}
 
 
@@ -76,7 +82,7 @@ def test_alone(family: Family, apply: Any, cfg: float) -> None:
 
 def test_a_batch_of_two_clips(family: Family, apply: Any) -> None:
     """Two clips in one latent, where the family has an axis for them."""
-    if family.name == "unet3d":
+    if family.name in OF_DIFFUSERS:
         check(family, apply, latent=torch.zeros(2, *family.shape[1:]))
     else:  # all the pictures of a batch are frames: twice as many are one clip of twice the length
         twice = torch.zeros(2 * FRAMES, *family.shape[1:])
@@ -159,7 +165,7 @@ def test_a_lora_over_low_vram(family: Family, apply: Any, monkeypatch: pytest.Mo
     indirect=["family"],
 )
 def test_freeu(family: Family, apply: Any, version: str) -> None:
-    """For the models of the host's own UNet class; a diffusers UNet has no such patches.
+    """For the models of the host's own UNet class; one of diffusers has no such patches.
 
     The second version divides by zero on a level of one token, as this small AnimateDiff has one.
     """
@@ -196,10 +202,10 @@ def picture_attention(width: int, seed: int) -> Any:
 
 
 def test_a_picture_prompt(family: Family, apply: Any) -> None:
-    """For the models of the host's own UNet class; a diffusers UNet has no such patches."""
+    """For the models of the host's own UNet class; one of diffusers has no such patches."""
     adapted = family.model.clone()
     unet = family.model.model.diffusion_model
-    if family.name == "unet3d":
+    if family.name in OF_DIFFUSERS:
         adapted.set_model_attn2_replace(picture_attention(64, 0), "input", 1)
         assert torch.equal(family.sample(adapted), family.sample())
         return
@@ -269,7 +275,9 @@ def test_prompts_for_areas(family: Family, apply: Any) -> None:
         return [[c[0][0], {**c[0][1], "area": area, "strength": 1.0}] for c, area in placed]
 
     def crop(values: torch.Tensor, tokens: int) -> torch.Tensor:
-        return {HEIGHT * 2: values[:, :2], HEIGHT * (WIDTH - 2): values[:, 2:]}.get(tokens, values)
+        rows, columns = values.shape[:2]
+        left = columns // 3  # two of six, in whatever patches the model takes them
+        return {rows * left: values[:, :left], rows * (columns - left): values[:, left:]}.get(tokens, values)
 
     motion = family.motion(full_size_only=True)
     sampling = {"positive": areas(family.positive), "cfg": 1.0}
@@ -280,7 +288,13 @@ def test_prompts_for_areas(family: Family, apply: Any) -> None:
 
 @pytest.mark.parametrize(
     ("family", "first"),
-    [("unet3d", "compiled"), ("unet3d", "motion"), ("animatediff", "compiled"), ("svd", "motion")],
+    [
+        ("unet3d", "compiled"),
+        ("unet3d", "motion"),
+        ("animatediff", "compiled"),
+        ("svd", "motion"),
+        ("latte", "compiled"),
+    ],
     indirect=["family"],
 )
 def test_compiled(family: Family, apply: Any, first: str) -> None:
