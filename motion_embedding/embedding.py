@@ -44,7 +44,7 @@ class MotionEmbedding:
     frames, height, width: the latent clip it was trained on; height and width are 0 in an imported camera motion,
         whose file does not say and to which they do not matter.
     fps: frames per second of that clip, 0 when unknown.
-    prediction: the model's own prediction space: ``epsilon``, ``v``, ``sample`` or ``flow``.
+    prediction: the model's own prediction space, see :func:`~.losses.own_target`.
     debias: how values and query-keys are rid of appearance when used.
     training: how it came to be (steps, loss, seed, ...); anything JSON can hold.
     inverted_noise: ``[C, F, h, w]``, the reference clip inverted to the noise it could have come from; of variance 1

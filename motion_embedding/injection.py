@@ -15,9 +15,11 @@ from .applied import Applied
 from .backbones import Backbone, Call, TemporalAttention, becoming, find_backbone
 from .batch_windows import around_predict_noise
 from .beside import KEY as BESIDE
+from .checkpointing import Checkpoints
 from .embedding import MotionEmbedding
 from .errors import InputError
-from .install import Prepared, Source, installed, reach
+from .fit import check_layers, check_range, fit_message
+from .install import Installation, Prepared, Source
 from .node_text import tell
 
 KEY = "motion_embedding"
@@ -45,6 +47,7 @@ class MotionStack:
     """The sources wired to one ``MODEL``, in order, and what has been prepared of them for this sampling run.
 
     It rides in ``transformer_options``, which ComfyUI deep-copies at will; the tensors must not be copied along.
+    ``checkpoints`` are set while training.
     """
 
     def __init__(self, entries: Sequence[Entry] = ()) -> None:
@@ -54,6 +57,7 @@ class MotionStack:
         self.corners: dict[object, tuple[int, int]] = {}
         self.announced: set[str] = set()
         self.checked = False
+        self.checkpoints: Checkpoints | None = None
 
     def __deepcopy__(self, memo: dict) -> MotionStack:
         return self
@@ -168,10 +172,11 @@ def around_apply_model(
                 stack.announce(message)
             if family[0].comes_and_goes and not stack.checked:
                 check_layers(family[1], source.embedding)
-    with (
-        _eager_unless(known=bool(stack.prepared.inputs_of(call))),
-        installed(model.diffusion_model, sources, call, stack.prepared, family),
-    ):
+
+    known = bool(stack.prepared.inputs_of(call))
+    motion = Installation(model.diffusion_model, sources, call, stack.prepared, family)
+    checkpoints = stack.checkpoints.around(lambda: motion) if stack.checkpoints else nullcontext()
+    with _eager_unless(known), motion, checkpoints:
         output = executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
     if len(sources) == len(stack.entries) and not stack.checked and stack.prepared.additions:
         stack.checked = True
@@ -195,19 +200,6 @@ _WRAPPERS = {
     WrappersMP.CALC_COND_BATCH: note_areas,
     WrappersMP.APPLY_MODEL: around_apply_model,
 }
-
-
-def fit_message(source: Applied, call: Call) -> str | None:
-    """What is resampled when the embedding of ``source`` meets this clip, in words."""
-    embedding, frames = source.embedding, call.length if source.whole else call.frames
-    learnt, given = f"{embedding.frames} frames", f"{frames} frames"
-    if embedding.height:  # 0 in an imported camera motion, which has no size
-        learnt += f" at latent size {embedding.width}x{embedding.height}"
-        given += f" at {call.size[1]}x{call.size[0]}"
-    same_size = not embedding.height or (embedding.height, embedding.width) == call.size
-    if embedding.frames == frames and same_size:
-        return None
-    return f"The motion embedding was learnt on {learnt}; it is resampled to the {given} of this latent."
 
 
 def with_source(model, source: Source, start_percent: float = 0.0, end_percent: float = 1.0):
@@ -248,29 +240,6 @@ def check_fit(model, embedding: MotionEmbedding, name: str = "motion") -> None:
         )
     if attentions:
         check_layers(attentions, embedding, name)
-
-
-def check_layers(attentions: Sequence[TemporalAttention], embedding: MotionEmbedding, name: str = "motion") -> None:
-    """Raise :class:`InputError` about the input ``name`` unless ``attentions`` have the layers of ``embedding``."""
-    mend = "Connect the model it was learnt on, or train the motion again on this one."
-    if unknown := reach(attentions, embedding.layers):
-        cause = f"this model has no layer {unknown[0]!r} ({len(unknown)} of {len(embedding.layers)} are missing)."
-        raise InputError(name, cause, mend)
-    widths = {a.layer: a.width for a in attentions}
-    for layer, rows in embedding.layers.items():
-        if rows.width != widths[layer]:
-            cause = f"layer {layer!r} is {rows.width} wide, and {widths[layer]} in the connected model."
-            raise InputError(name, cause, mend)
-
-
-def check_range(start_percent: float, end_percent: float) -> None:
-    """Raise :class:`InputError` unless the range holds anything."""
-    if start_percent >= end_percent:
-        raise InputError(
-            "start_percent",
-            f"{start_percent} is not before the end, {end_percent}.",
-            "Lower it, or raise end_percent.",
-        )
 
 
 def apply_embedding(

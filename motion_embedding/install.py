@@ -7,8 +7,8 @@ come and go; it guards on a swapped ``forward`` correctly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -41,54 +41,6 @@ class Source(Protocol):
         """
 
 
-class _Shim:
-    """One projection's stand-in ``forward``; ``around`` is set for the length of a call.
-
-    Where it is known beforehand what is to be added, and to an input of which shape, ``expected`` and ``shape`` are set
-    as well: the addition is then all that ``torch.compile`` sees, and another motion is another input of its graph.
-    """
-
-    def __init__(self, linear: nn.Module) -> None:
-        self.around: Callable[[Callable, torch.Tensor], torch.Tensor] | None = None
-        self.expected: list[torch.Tensor | None] | None = None
-        self.shape: torch.Size | None = None
-        self.adding: _Adding | None = None
-        self.replaced: Callable | None = None
-
-        def forward(x: torch.Tensor, *args, **kwargs):
-            def run(x: torch.Tensor) -> torch.Tensor:
-                if self.replaced is not None:
-                    return self.replaced(x, *args, **kwargs)
-                return type(linear).forward(linear, x, *args, **kwargs)
-
-            if self.expected is not None and x.shape == self.shape:
-                return self.adding(run, x, self.expected)
-            return run(x) if self.around is None else self.around(run, x)
-
-        self.linear, self.forward = linear, forward
-
-    def put(self, additions: Additions, site: TemporalAttention, projections: Sequence[Projection]) -> bool:
-        """False where it is known that there is nothing to add."""
-        if self.around is not None:
-            raise RuntimeError("a motion is already installed on this model; give all sources to one installed() call")
-        adding = _Adding(additions.backbone, additions.call, site.parts)
-        if known := additions.beforehand(site, projections):
-            if all(part is None for part in known[0]):
-                return False
-            self.expected, self.shape, self.adding = *known, adding
-        self.around = lambda run, x: adding(run, x, additions.arrived(site, projections, x))
-        self.replaced = self.linear.__dict__.get("forward")
-        self.linear.__dict__["forward"] = self.forward
-        return True
-
-    def remove(self) -> None:
-        if self.replaced is not None:
-            self.linear.__dict__["forward"] = self.replaced
-        else:
-            self.linear.__dict__.pop("forward", None)
-        self.around = self.expected = self.shape = self.adding = self.replaced = None
-
-
 class _Adding(NamedTuple):
     """Runs a projection with something added to its input.
 
@@ -116,6 +68,55 @@ class _Adding(NamedTuple):
             pieces.append(piece)
         end = self.parts[-1].stop
         return torch.cat([*pieces, output[..., end:]], dim=-1)
+
+
+class _Change(NamedTuple):
+    """What a projection does for the length of a call.
+
+    Where it is known beforehand what is to be added, and to an input of which shape, ``expected`` and ``shape`` say it:
+    the addition is then all that ``torch.compile`` sees, and another motion is another input of its graph.
+    """
+
+    adding: _Adding
+    arrived: Callable[[torch.Tensor], Sequence[torch.Tensor | None]]
+    expected: Sequence[torch.Tensor | None] | None = None
+    shape: torch.Size | None = None
+
+
+class _Shim:
+    """One projection's stand-in ``forward``; ``change`` is set for the length of a call."""
+
+    def __init__(self, linear: nn.Module) -> None:
+        self.change: _Change | None = None
+        self.replaced: Callable | None = None
+
+        def forward(x: torch.Tensor, *args, **kwargs):
+            def run(x: torch.Tensor) -> torch.Tensor:
+                if self.replaced is not None:
+                    return self.replaced(x, *args, **kwargs)
+                return type(linear).forward(linear, x, *args, **kwargs)
+
+            change = self.change
+            if change is None:
+                return run(x)
+            known = change.expected is not None and x.shape == change.shape
+            return change.adding(run, x, change.expected if known else change.arrived(x))
+
+        self.linear, self.forward = linear, forward
+
+    def put(self, change: _Change) -> None:
+        if self.change is not None:
+            raise RuntimeError("a motion is already installed on this model; give all sources to one Installation")
+        self.change = change
+        self.replaced = self.linear.__dict__.get("forward")
+        self.linear.__dict__["forward"] = self.forward
+
+    def remove(self) -> None:
+        if self.replaced is not None:
+            self.linear.__dict__["forward"] = self.replaced
+        else:
+            self.linear.__dict__.pop("forward", None)
+        self.change = self.replaced = None
 
 
 # By the module that holds the projections, not by the projection: a shim refers to its own, which would then never die.
@@ -220,34 +221,50 @@ def _index(window: tuple[int, ...]) -> slice | list[int]:
     return list(window)
 
 
-@contextmanager
-def installed(
-    model: nn.Module,
-    sources: Sequence[Source],
-    call: Call,
-    prepared: Prepared | None = None,
-    family: tuple[Backbone, Sequence[TemporalAttention]] | None = None,
-) -> Iterator[None]:
+class Installation:
     """While open, the temporal attentions of ``model`` see what ``sources`` add to their inputs.
 
-    For training, keep it open until ``backward`` is done: activation checkpointing runs the forward again there.
+    It can be opened again: activation checkpointing runs the forward again in ``backward``, on the same additions.
+
     prepared: to keep between calls that share sources, so that their tensors are made once.
     family: what :func:`find_backbone` said of the model, to spare the walk.
 
-    Raises :class:`RuntimeError` when one is open on the model already: sources add up in one call.
+    Opening raises :class:`RuntimeError` when one is open on the model already: sources add up in one call.
     """
-    backbone, attentions = family or find_backbone(model)
-    additions, shims = Additions(backbone, sources, call, prepared or Prepared()), []
-    try:
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sources: Sequence[Source],
+        call: Call,
+        prepared: Prepared | None = None,
+        family: tuple[Backbone, Sequence[TemporalAttention]] | None = None,
+    ) -> None:
+        backbone, attentions = family or find_backbone(model)
+        additions = Additions(backbone, sources, call, prepared or Prepared())
+        self.changes: list[tuple[_Shim, _Change]] = []
+        self.open: list[_Shim] = []
         for site in attentions:
             for linear, projections in modules_of(site).items():
-                shim = _shim(site.home or model, linear)
-                if shim.put(additions, site, projections):
-                    shims.append(shim)
-        yield
-    finally:
-        for shim in reversed(shims):
-            shim.remove()
+                known = additions.beforehand(site, projections)
+                if known and all(part is None for part in known[0]):
+                    continue
+                adding = _Adding(backbone, call, site.parts)
+                change = _Change(adding, partial(additions.arrived, site, projections), *(known or ()))
+                self.changes.append((_shim(site.home or model, linear), change))
+
+    def __enter__(self) -> None:
+        try:
+            for shim, change in self.changes:
+                shim.put(change)
+                self.open.append(shim)
+        except RuntimeError:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        while self.open:
+            self.open.pop().remove()
 
 
 def modules_of(site: TemporalAttention) -> dict[nn.Module, tuple[Projection, ...]]:

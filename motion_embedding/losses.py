@@ -49,9 +49,9 @@ FEWEST_FRAMES = {"motion_distillation": 3}
 def own_target(space: str, x0: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """What the model should output for the clip ``x0`` under this noise.
 
-    space: the model's own prediction space, ``epsilon``, ``v``, ``sample`` or ``flow``.
+    space: the model's own prediction space, ``epsilon``, ``v``, ``sample``, ``flow`` or ``cosmos_flow``.
     sigma: ``[B]``, the host's noise level: ``x = x0 + sigma * noise``, and ``(1 - sigma) * x0 + sigma * noise`` for
-        flow models.
+        flow models. Of Cosmos only the network is a flow, at the time ``sigma / (1 + sigma)``.
     """
     sigma = _per_sample(sigma, x0)
     if space == "epsilon":
@@ -60,7 +60,7 @@ def own_target(space: str, x0: torch.Tensor, noise: torch.Tensor, sigma: torch.T
         return (noise - sigma * x0) / (sigma**2 + 1).sqrt()
     if space == "sample":
         return x0
-    if space == "flow":
+    if space in ("flow", "cosmos_flow"):
         return noise - x0
     raise ValueError(f"unknown prediction space {space!r}")
 
@@ -69,12 +69,14 @@ def own_error(space: str, x0_error: torch.Tensor, sigma: torch.Tensor) -> torch.
     """The error of the model's output that shows as ``x0_error`` in the clip it implies.
 
     Adding it to :func:`own_target` gives the output itself, without the loss of digits at low noise that
-    ``(x - x0) / sigma`` would suffer. From ``x0 = x - sigma * eps`` (flow alike) and
-    ``x0 = x / (sigma^2 + 1) - v * sigma / sqrt(sigma^2 + 1)``.
+    ``(x - x0) / sigma`` would suffer. From ``x0 = x - sigma * eps`` (flow alike),
+    ``x0 = x / (sigma^2 + 1) - v * sigma / sqrt(sigma^2 + 1)``, and ``x0 = (x - sigma * flow) / (1 + sigma)`` of Cosmos.
     """
     sigma = _per_sample(sigma, x0_error)
     if space in ("epsilon", "flow"):
         return -x0_error / sigma
+    if space == "cosmos_flow":
+        return -x0_error * (1 + sigma) / sigma
     if space == "v":
         return -x0_error * (sigma**2 + 1).sqrt() / sigma
     if space == "sample":

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from .errors import InputError
 
+# In the order in which the host's classes build on each other.
+_SPACES = {"X0": "sample", "V_PREDICTION": "v", "CONST": "flow", "COSMOS_RFLOW": "cosmos_flow", "EPS": "epsilon"}
+
 
 def prediction_type(model_sampling) -> str:
-    """The model's prediction space, read off the host's class: ``epsilon``, ``v``, ``sample`` or ``flow``."""
+    """The model's prediction space, read off the host's class: one of those of :func:`~.losses.own_target`."""
     names = {c.__name__ for c in type(model_sampling).__mro__}
-    for name, prediction in (("X0", "sample"), ("V_PREDICTION", "v"), ("CONST", "flow"), ("EPS", "epsilon")):
+    for name, prediction in _SPACES.items():
         if name in names:
             return prediction
     raise InputError("model", "its prediction type is not known to this pack.", "Use an epsilon, v, x0 or flow model.")

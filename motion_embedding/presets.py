@@ -16,6 +16,7 @@ class Recipe:
 
     loss: one of ``losses.LOSSES``.
     value_form: how freely values vary over the picture: ``full``, or the polynomials of ``spatial.DEGREES``.
+    checkpointing: one of ``checkpointing.CHOICES``.
     """
 
     steps: int = 200
@@ -27,6 +28,7 @@ class Recipe:
     end_percent: float = 1.0
     weight_decay: float = 0.01
     value_form: str = "full"
+    checkpointing: str = "automatic"
 
 
 @dataclass(frozen=True)

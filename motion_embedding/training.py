@@ -19,24 +19,17 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from PIL import Image
 
-from . import losses
+from . import losses, memory
 from .applied import Applied
 from .backbones import Backbone, Call
+from .checkpointing import Checkpoints
 from .debias import Debias
 from .embedding import MotionEmbedding
 from .errors import InputError
+from .fit import check_layers, check_range, fit_message
 from .frozen import frozen, out_of_inference
-from .injection import (
-    KEY,
-    check_fit,
-    check_layers,
-    check_range,
-    fit_message,
-    options_of,
-    running_family,
-    wired_family,
-    with_source,
-)
+from .injection import KEY, check_fit, options_of, running_family, wired_family, with_source
+from .memory import learning
 from .node_text import tell
 from .noise_levels import spread
 from .plots import loss_curve
@@ -46,7 +39,8 @@ from .spatial_lora import SpatialLora, call_of_still
 from .trainable import TrainableMotion
 
 PREVIEW_EVERY = 10
-_ACTIVATIONS_PER_INFERENCE = 6
+# What training keeps, in multiples of what the host reserves for sampling; less where blocks can run again.
+_KEPT, _KEPT_AT_LEAST = 6, 2
 
 
 @dataclass(frozen=True)
@@ -94,7 +88,10 @@ def train_motion(
     with torch.inference_mode(False), torch.enable_grad():
         latents, positive = out_of_inference(latents), out_of_inference(positive)
         patcher = with_source(model, trainable)
-        patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, _reserve_for_activations)
+        blocks = backbone.blocks(model.model.diffusion_model)
+        reserve = partial(_reserve_for_activations, _KEPT_AT_LEAST if blocks else _KEPT)
+        patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, reserve)
+        checkpoints = options_of(patcher)[KEY].checkpoints = Checkpoints(learning(blocks, chosen), backbone.in_place)
         if any("control" in settings for _, settings in positive):
             patcher.set_model_input_block_patch_after_skip(_own_copy)
         patcher.model_options.pop("context_handler", None)  # a motion is learnt on the whole clip at once
@@ -102,7 +99,7 @@ def train_motion(
         if recipe.loss == "debiased_hybrid":
             linears = backbone.spatial_linears(model.model.diffusion_model)
             lora = SpatialLora(linears, model.load_device, recipe.seed)
-        loop = _TrainingLoop(backbone, trainable, recipe, initial, prediction_type(sampling), lora)
+        loop = _TrainingLoop(backbone, trainable, recipe, initial, prediction_type(sampling), lora, checkpoints)
 
         def result() -> MotionEmbedding:
             return MotionEmbedding(
@@ -133,12 +130,12 @@ def train_motion(
         return Trained(result(), loop.history)
 
 
-def _reserve_for_activations(executor, model, noise_shape, conds, model_options=None):
+def _reserve_for_activations(factor: int, executor, model, noise_shape, conds, model_options=None):
     """Has the host free memory for what ``backward`` needs, several times what sampling does.
 
     The shape serves for the estimate alone; a larger batch stands for the saved activations.
     """
-    shape = [_ACTIVATIONS_PER_INFERENCE * noise_shape[0], *noise_shape[1:]]
+    shape = [factor * noise_shape[0], *noise_shape[1:]]
     return executor(model, shape, conds, model_options=model_options)
 
 
@@ -178,10 +175,11 @@ class _TrainingLoop(comfy.samplers.Sampler):
         initial: MotionEmbedding | None,
         prediction: str,
         lora: SpatialLora | None,
+        checkpoints: Checkpoints,
     ) -> None:
         self.backbone, self.trainable, self.recipe = backbone, trainable, recipe
         self.initial, self.prediction = initial, prediction
-        self.lora = lora
+        self.lora, self.checkpoints = lora, checkpoints
         self.history: list[float] = []
 
     def recent_loss(self) -> float:
@@ -203,9 +201,12 @@ class _TrainingLoop(comfy.samplers.Sampler):
                 held.enter_context(frozen(patcher.model))
             self._choose(model_wrap.inner_model, extra_args["model_options"])
             run, run_still = partial(model_wrap, **extra_args), partial(model_wrap, **call_of_still(extra_args))
+            self.checkpoints.measuring = True
             with torch.no_grad():
                 self._run(run, sampling, _Noised.at(0.5, sampling, clip, torch.zeros_like(clip)))
+            self.checkpoints.measuring = False
             parameters = self.trainable.allocate(clip.device, self.initial)
+            self._fit_into(comfy.model_management.get_free_memory(clip.device))
             optimiser = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
             scaler = torch.amp.GradScaler(clip.device.type, enabled=model_wrap.inner_model.get_dtype() == torch.float16)
             for step in range(recipe.steps):
@@ -227,6 +228,13 @@ class _TrainingLoop(comfy.samplers.Sampler):
                 scaler.update()
                 self._record(loss.item(), step, bar)
         return torch.zeros_like(latent_image)
+
+    def _fit_into(self, free: int) -> None:
+        """Settle what is kept for ``backward`` and say what training will need, ``free`` bytes being there."""
+        if self.checkpoints.blocks:
+            own = memory.of_values(sum(p.numel() for p in self.trainable.parameters()))
+            kept = self.checkpoints.choose(self.recipe.checkpointing, memory.usable(free) - own)
+            tell(memory.needs(own, kept, self.checkpoints, free))
 
     def _choose(self, model: torch.nn.Module, options: dict) -> None:
         """Settle on the layers where they came with the sampling, and were not there to choose from before."""

@@ -11,7 +11,8 @@ from comfy_api.latest import io, ui
 from ..motion_embedding import files
 from ..motion_embedding.debias import QUERY_KEY_STRATEGIES, VALUE_STRATEGIES, Debias
 from ..motion_embedding.errors import InputError
-from ..motion_embedding.injection import apply_embedding, check_range
+from ..motion_embedding.fit import check_range
+from ..motion_embedding.injection import apply_embedding
 from ..motion_embedding.resample import RESCALES
 from .common import CATEGORY, FOLDER, Motion, check_writable, register_folder, target_path, unused, verdict
 

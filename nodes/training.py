@@ -11,6 +11,7 @@ from comfy_api.latest import io, ui
 
 from ..motion_embedding import files
 from ..motion_embedding.backbones import BACKBONES
+from ..motion_embedding.checkpointing import CHOICES
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.losses import LOSSES
 from ..motion_embedding.node_text import tell
@@ -134,6 +135,14 @@ class TrainMotionEmbedding(io.ComfyNode):
                     tooltip="How the values may vary over the picture. full: freely, for any motion. quadratic, "
                     "linear: smoothly; mean: not at all. Less to learn, but hardly any motion on the demo's model.",
                 ),
+                io.Combo.Input(
+                    "checkpointing",
+                    options=list(CHOICES),
+                    default="automatic",
+                    optional=True,
+                    tooltip="Whether blocks of the model run a second time in every step instead of keeping all they "
+                    "did: less memory, up to a third more time. automatic: as few as make it fit. Video transformers.",
+                ),
                 Motion.Input("initial", optional=True, tooltip="A motion to go on from instead of starting at zero."),
             ],
             outputs=[
@@ -160,6 +169,7 @@ class TrainMotionEmbedding(io.ComfyNode):
         end_percent=1.0,
         fps=0.0,
         value_form="full",
+        checkpointing="automatic",
         initial=None,
     ) -> io.NodeOutput:
         if layers == "custom" and not layer_pattern.strip():
@@ -180,6 +190,7 @@ class TrainMotionEmbedding(io.ComfyNode):
             start_percent=start_percent,
             end_percent=end_percent,
             value_form=value_form,
+            checkpointing=checkpointing,
         )
         trained = train_motion(
             model, positive, latents["samples"], recipe, initial, fps, keep=_keep, debias=chosen.debias

@@ -9,12 +9,25 @@ from torch import nn
 from ..errors import InputError
 from .animatediff import AnimateDiff
 from .base import Backbone, Call, TemporalAttention
+from .cosmos import CosmosPredict2
+from .hunyuan import HunyuanVideo, HunyuanVideo15
 from .latte import Latte
+from .mochi import Mochi
 from .svd import SVD
 from .unet3d import UNet3D
 from .wan import Wan
 
-BACKBONES: tuple[Backbone, ...] = (AnimateDiff(), SVD(), UNet3D(), Latte(), Wan())
+BACKBONES: tuple[Backbone, ...] = (
+    AnimateDiff(),
+    SVD(),
+    UNet3D(),
+    Latte(),
+    Wan(),
+    HunyuanVideo(),
+    HunyuanVideo15(),
+    Mochi(),
+    CosmosPredict2(),
+)
 
 __all__ = ["BACKBONES", "Backbone", "Call", "TemporalAttention", "becoming", "find_backbone"]
 

@@ -88,11 +88,13 @@ class Backbone(ABC):
 
     comes_and_goes: whether the temporal attentions are part of the model only while it samples. They are then looked
         up in every call, so :meth:`attentions` must be quick.
+    in_place: whether its blocks add to what they were given in place, see ``checkpointing``.
     """
 
     family: str
     presets: dict[str, Callable[[Sequence[TemporalAttention]], list[TemporalAttention]]]
     comes_and_goes: bool = False
+    in_place: bool = False
 
     @abstractmethod
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:

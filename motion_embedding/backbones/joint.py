@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from einops import rearrange
+from torch import nn
 from torch.nn.functional import interpolate
 
 from .base import Backbone, Call, TemporalAttention, video_call
@@ -71,3 +72,11 @@ def inner(attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
     """The middle half, where frames mix most."""
     count = len(attentions)
     return list(attentions[count // 4 : count - count // 4])
+
+
+def fused(layer: str, module: nn.Module) -> TemporalAttention:
+    """An attention whose query, key and value, in this order, are the first that one module gives, each as wide as
+    what it is given."""
+    width = module.in_features
+    parts = slice(0, 2 * width), slice(2 * width, 3 * width)
+    return TemporalAttention(layer, "attn", module, module, module, parts=parts)

@@ -14,7 +14,7 @@ from torch import nn
 
 from motion_embedding.backbones import TemporalAttention
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
-from motion_embedding.install import Source, installed
+from motion_embedding.install import Installation, Source
 from motion_embedding.trainable import TrainableMotion
 from tests.motion_embedding import naive
 
@@ -81,7 +81,7 @@ def predict(
     small: Small, source: Source, x: torch.Tensor, t: int, text: torch.Tensor, groups: tuple[int, ...] = (0, 1)
 ) -> torch.Tensor:
     """Our float32 forward pass."""
-    with torch.no_grad(), installed(small.unet, [source], small.backbone.call(x, groups)):
+    with torch.no_grad(), Installation(small.unet, [source], small.backbone.call(x, groups)):
         return small.unet(x, t, text).sample
 
 
@@ -100,7 +100,7 @@ def trainable_in(
 ) -> TrainableMotion:
     """Ours, probed and allocated on every layer, starting from ``initial``."""
     trainable = TrainableMotion(small.attentions)
-    with torch.no_grad(), installed(unet, [trainable], small.backbone.call(x, (0,))):
+    with torch.no_grad(), Installation(unet, [trainable], small.backbone.call(x, (0,))):
         unet(x, 500, text)
     trainable.allocate(CPU, initial, dtype)
     return trainable

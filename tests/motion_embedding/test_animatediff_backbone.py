@@ -13,7 +13,7 @@ from motion_embedding.backbones import becoming, find_backbone
 from motion_embedding.backbones.animatediff import AnimateDiff
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
 from motion_embedding.errors import InputError
-from motion_embedding.install import installed
+from motion_embedding.install import Installation
 from motion_embedding.motion_module import MotionModel
 from motion_embedding.motion_module_install import attached, places
 from tests.small_sd15 import LAYERS, TEXT, model, motion_model
@@ -163,7 +163,7 @@ def test_the_projections_see_the_equations_of_the_paper(unet: nn.Module) -> None
                 return type(linear).forward(linear, x)
 
             linear.forward = spy
-        with attached(unet, motion, frames), installed(unet, sources, call, family=(backbone, attentions)):
+        with attached(unet, motion, frames), Installation(unet, sources, call, family=(backbone, attentions)):
             unet(x, torch.full((len(x),), 500.0), noise(len(x), 5, TEXT))
         for linear in (site.query, site.key, site.value):
             del linear.forward

@@ -9,7 +9,7 @@ from motion_embedding.backbones import Call, find_backbone
 from motion_embedding.backbones.base import add_position_major
 from motion_embedding.backbones.unet3d import level_of
 from motion_embedding.errors import InputError
-from motion_embedding.install import installed
+from motion_embedding.install import Installation
 
 
 def test_unet3d_names_every_temporal_attention(small) -> None:
@@ -114,7 +114,7 @@ def test_odd_sizes_at_every_level_and_in_the_middle() -> None:
     ).eval()
     backbone, attentions = find_backbone(unet)
     x, seen = torch.randn(2, 4, 2, 21, 13), GridsSeen()
-    with torch.no_grad(), installed(unet, [seen], backbone.call(x, (0, 1))):
+    with torch.no_grad(), Installation(unet, [seen], backbone.call(x, (0, 1))):
         unet(x, 500, torch.randn(2, 3, 8))
     levels = [(21, 13), (11, 7), (6, 4), (3, 2)]
     expected = {"transformer_in.transformer_blocks.0": levels[0], "mid_block": levels[3]}

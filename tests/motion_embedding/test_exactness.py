@@ -9,7 +9,7 @@ from motion_embedding import losses
 from motion_embedding.applied import Applied
 from motion_embedding.debias import Debias
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
-from motion_embedding.install import installed
+from motion_embedding.install import Installation
 from tests.motion_embedding import naive
 from tests.motion_embedding.exactness import (
     TOLERANCE,
@@ -90,7 +90,7 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 def our_gradients(small, dtype: torch.dtype, embedding: MotionEmbedding, loss: str, batch: Batch) -> dict:
     unet, (x, noise, text) = unet_in(dtype, small), (tensor.to(dtype) for tensor in batch)
     trainable = trainable_in(small, unet, embedding, x, text, dtype)
-    with installed(unet, [trainable], small.backbone.call(x, (0,))):
+    with Installation(unet, [trainable], small.backbone.call(x, (0,))):
         losses.LOSSES[loss](unet(x, 500, text).sample, noise, 1).mean().backward()
     return {key: leaf.grad for key, leaf in our_leaves(trainable).items()}
 

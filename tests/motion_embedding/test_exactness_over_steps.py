@@ -14,7 +14,7 @@ from motion_embedding import losses
 from motion_embedding.applied import Applied
 from motion_embedding.debias import Debias
 from motion_embedding.embedding import MotionEmbedding
-from motion_embedding.install import Prepared, installed
+from motion_embedding.install import Installation, Prepared
 from motion_embedding.inversion import ddim_invert
 from tests.motion_embedding import naive
 from tests.motion_embedding.exactness import (
@@ -88,7 +88,7 @@ def test_six_sampling_steps_at_guidance_twelve(small, mode: str) -> None:
     applied = Applied(embedding.replace(debias=Debias(mode)))
     for t in made.timesteps:
         call = small.backbone.call(torch.cat([x, x]), (1, 0))
-        with installed(small.unet, [applied], call, prepared):
+        with Installation(small.unet, [applied], call, prepared):
             without, with_prompt = small.unet(torch.cat([x, x]), t, text).sample.chunk(2)
         x = made.step(without + 12.0 * (with_prompt - without), t, x).prev_sample
     assert difference(x, theirs) < TOLERANCE
@@ -122,7 +122,7 @@ def our_steps(small, dtype: torch.dtype, start: MotionEmbedding, loss: str, text
     leaves = our_leaves(trainable)
     optimiser = torch.optim.AdamW(trainable.parameters(), RATE, BETAS, weight_decay=DECAY)
     for x, t, noise, frame in steps_given():
-        with installed(unet, [trainable], small.backbone.call(x, (0,))):
+        with Installation(unet, [trainable], small.backbone.call(x, (0,))):
             prediction = unet(x.to(dtype), t, text.to(dtype)).sample
         value = losses.LOSSES[loss](prediction, noise.to(dtype), frame).mean()
         optimiser.zero_grad()

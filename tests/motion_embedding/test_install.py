@@ -6,7 +6,7 @@ from torch import nn
 
 from motion_embedding.applied import Applied
 from motion_embedding.debias import Debias
-from motion_embedding.install import Prepared, installed
+from motion_embedding.install import Installation, Prepared
 from motion_embedding.trainable import TrainableMotion
 
 
@@ -27,7 +27,7 @@ def inputs_of(small, source) -> dict[str, torch.Tensor]:
             linear.forward = spy
             undo.append(linear)
     try:
-        with installed(small.unet, [source] if source else [], small.call):
+        with Installation(small.unet, [source] if source else [], small.call):
             small()
     finally:
         for linear in undo:
@@ -68,13 +68,16 @@ def test_query_key_is_shared_by_both_attentions_of_a_block(small) -> None:
 
 def test_zero_embedding_changes_no_bit(small) -> None:
     expected = small()
-    with installed(small.unet, [Applied(small.embedding(scale=0.0))], small.call):
+    with Installation(small.unet, [Applied(small.embedding(scale=0.0))], small.call):
         assert torch.equal(small(), expected)
 
 
 def test_nothing_is_left_behind_also_after_an_error(small) -> None:
     expected = small()
-    with pytest.raises(RuntimeError, match="half-way"), installed(small.unet, [Applied(small.embedding())], small.call):
+    with (
+        pytest.raises(RuntimeError, match="half-way"),
+        Installation(small.unet, [Applied(small.embedding())], small.call),
+    ):
         assert not torch.equal(small(), expected)
         raise RuntimeError("half-way")
     assert overridden(small.unet) == []
@@ -90,7 +93,7 @@ def test_an_override_by_another_pack_is_called_and_kept(small) -> None:
 
     linear.forward = theirs
     expected = small()
-    with installed(small.unet, [Applied(small.embedding(scale=0.0))], small.call):
+    with Installation(small.unet, [Applied(small.embedding(scale=0.0))], small.call):
         assert torch.equal(small(), expected)
     assert len(calls) == 2
     assert linear.__dict__["forward"] is theirs
@@ -98,9 +101,9 @@ def test_an_override_by_another_pack_is_called_and_kept(small) -> None:
 
 def test_positive_only_leaves_the_negative_half_alone(small) -> None:
     plain = small()
-    with installed(small.unet, [Applied(small.embedding())], small.call):
+    with Installation(small.unet, [Applied(small.embedding())], small.call):
         both = small()
-    with installed(small.unet, [Applied(small.embedding(), positive_only=True)], small.call):
+    with Installation(small.unet, [Applied(small.embedding(), positive_only=True)], small.call):
         one = small()
     assert torch.allclose(one[0], both[0], atol=1e-6)
     assert torch.allclose(one[1], plain[1], atol=1e-6)
@@ -109,18 +112,18 @@ def test_positive_only_leaves_the_negative_half_alone(small) -> None:
 
 def test_two_sources_add_up(small) -> None:
     embedding = small.embedding()
-    with installed(small.unet, [Applied(embedding, 1.0, 0.5)], small.call):
+    with Installation(small.unet, [Applied(embedding, 1.0, 0.5)], small.call):
         whole = small()
     halves = [Applied(embedding, 0.25, 0.5), Applied(embedding, 0.75, 0.0)]
-    with installed(small.unet, halves, small.call):
+    with Installation(small.unet, halves, small.call):
         assert torch.allclose(small(), whole, atol=1e-5)
 
 
 def test_a_second_installation_on_top_is_refused_and_harms_nothing(small) -> None:
     source = Applied(small.embedding())
-    with installed(small.unet, [source], small.call):
+    with Installation(small.unet, [source], small.call):
         expected = small()
-        with pytest.raises(RuntimeError, match="already installed"), installed(small.unet, [source], small.call):
+        with pytest.raises(RuntimeError, match="already installed"), Installation(small.unet, [source], small.call):
             pass
         assert torch.equal(small(), expected)
     assert overridden(small.unet) == []
@@ -129,14 +132,14 @@ def test_a_second_installation_on_top_is_refused_and_harms_nothing(small) -> Non
 def test_prepared_once_and_reused(small) -> None:
     prepared = Prepared()
     source = Applied(small.embedding(), positive_only=True)
-    with installed(small.unet, [source], small.call, prepared):
+    with Installation(small.unet, [source], small.call, prepared):
         first = small()
     kept = dict(prepared.additions)
     assert len(kept) == 2 * len(small.attentions)
-    with installed(small.unet, [source], small.call, prepared):
+    with Installation(small.unet, [source], small.call, prepared):
         assert torch.equal(small(), first)
     assert all(prepared.additions[k] is v for k, v in kept.items())
-    with installed(small.unet, [source], small.call):
+    with Installation(small.unet, [source], small.call):
         assert torch.equal(small(), first)
 
 
@@ -145,7 +148,7 @@ def test_any_size_is_reached_and_resampled(small, size: tuple[int, int]) -> None
     x = torch.randn(2, 4, 7, *size)
     source = Applied(small.embedding().replace(debias=Debias("difference")))
     plain = small(x)
-    with installed(small.unet, [source], small.backbone.call(x, (0, 1))):
+    with Installation(small.unet, [source], small.backbone.call(x, (0, 1))):
         moved = small(x)
     assert moved.shape == x.shape
     assert (moved - plain).abs().max() > 1e-3
@@ -154,7 +157,7 @@ def test_any_size_is_reached_and_resampled(small, size: tuple[int, int]) -> None
 def test_every_layer_gets_a_gradient_of_its_own(small) -> None:
     """Also checked against finite differences, one entry per tensor: a mix-up of layers would show."""
     trainable = TrainableMotion(small.attentions)
-    with torch.no_grad(), installed(small.unet, [trainable], small.call):
+    with torch.no_grad(), Installation(small.unet, [trainable], small.call):
         small()
     parameters = trainable.allocate(torch.device("cpu"))
     generator = torch.Generator().manual_seed(5)
@@ -166,7 +169,7 @@ def test_every_layer_gets_a_gradient_of_its_own(small) -> None:
         p.data = p.data.double()
 
     def loss() -> torch.Tensor:
-        with installed(small.unet, [trainable], small.call):
+        with Installation(small.unet, [trainable], small.call):
             return small().square().sum()
 
     loss().backward()

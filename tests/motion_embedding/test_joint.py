@@ -12,7 +12,7 @@ from motion_embedding.backbones import Call
 from motion_embedding.backbones.base import TemporalAttention
 from motion_embedding.backbones.joint import JointTokens, capped, frame_major
 from motion_embedding.backbones.wan import Wan
-from motion_embedding.install import installed
+from motion_embedding.install import Installation
 
 
 class Joint(JointTokens):
@@ -100,7 +100,7 @@ def test_a_fused_projection_gives_what_three_with_their_own_inputs_would(prepare
     )
     source, kept = Adding(query_key=query_key, value=value), Prepared()
     for _ in range(2 if prepared else 1):
-        with installed(model, [source], call, kept, (Joint(), [site])):
+        with Installation(model, [source], call, kept, (Joint(), [site])):
             torch.testing.assert_close(fused(x), expected, rtol=0, atol=1e-12)
     assert torch.equal(fused(x), x @ w.T + b) or torch.allclose(fused(x), x @ w.T + b)
     assert "forward" not in fused.__dict__

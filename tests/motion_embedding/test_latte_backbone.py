@@ -10,7 +10,7 @@ from torch import nn
 from motion_embedding.applied import Applied
 from motion_embedding.backbones import Call, find_backbone
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
-from motion_embedding.install import installed
+from motion_embedding.install import Installation
 from tests.tiny_latte import FRAMES, TEXT_WIDTH, TRANSFORMER
 
 WIDTH = 16
@@ -100,9 +100,9 @@ def test_an_empty_motion_changes_nothing_and_nothing_stays(latte) -> None:
     backbone, _ = find_backbone(latte)
     plain = run(latte, 8, 6)
     call = backbone.call(torch.zeros(2, 4, FRAMES, 8, 6), (0, 1))
-    with torch.no_grad(), installed(latte, [Applied(motion(4, 3, scale=0.0))], call):
+    with torch.no_grad(), Installation(latte, [Applied(motion(4, 3, scale=0.0))], call):
         assert torch.equal(run(latte, 8, 6), plain)
-    with torch.no_grad(), installed(latte, [Applied(motion(4, 3))], call):
+    with torch.no_grad(), Installation(latte, [Applied(motion(4, 3))], call):
         assert not torch.allclose(run(latte, 8, 6), plain, atol=1e-2)
     assert torch.equal(run(latte, 8, 6), plain)
     assert not [n for n, m in latte.named_modules() if "forward" in m.__dict__]
@@ -113,7 +113,7 @@ def test_a_motion_does_what_its_equations_say(latte) -> None:
     backbone, _ = find_backbone(latte)
     learnt = motion(4, 3)
     call = backbone.call(torch.zeros(2, 4, FRAMES, 8, 6), (0, 1))
-    with installed(latte, [Applied(learnt)], call):
+    with Installation(latte, [Applied(learnt)], call):
         ours = run(latte, 8, 6)
     hooks = []
     for block, layer in zip(latte.temporal_transformer_blocks, learnt.layers.values(), strict=True):

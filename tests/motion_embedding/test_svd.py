@@ -10,7 +10,7 @@ import torch
 from motion_embedding.backbones import BACKBONES, find_backbone
 from motion_embedding.backbones.svd import SVD
 from motion_embedding.errors import InputError
-from motion_embedding.install import installed
+from motion_embedding.install import Installation
 from motion_embedding.trainable import TrainableMotion
 from tests import small_sd15, small_svd
 
@@ -122,7 +122,7 @@ class Numbers:
 
 
 def inputs_of(linear, run) -> torch.Tensor:
-    """What ``linear`` is given while ``run`` runs, by an override that :func:`installed` goes through."""
+    """What ``linear`` is given while ``run`` runs, by an override that :class:`Installation` goes through."""
     seen, forward = [], type(linear).forward
 
     def remember(x):
@@ -173,7 +173,7 @@ def test_what_is_added_meets_its_half_position_and_frame(small) -> None:
     assert (call.frames, call.batch, call.height, call.width) == (3, 2, 8, 6)
 
     def run(*sources):
-        with installed(small, sources, call):
+        with Installation(small, sources, call):
             small(
                 x,
                 timesteps=torch.zeros(len(x)),
@@ -198,7 +198,7 @@ def test_gradients_are_those_of_differences(small) -> None:
     context = torch.randn(frames, 1, small_svd.TEXT, generator=generator, dtype=torch.float64)
 
     def loss() -> torch.Tensor:
-        with installed(unet, [trainable], call):
+        with Installation(unet, [trainable], call):
             label = torch.zeros(frames, 768, dtype=torch.float64)
             return unet(x, torch.zeros(frames), context=context, y=label, num_video_frames=frames).square().mean()
 

@@ -5,14 +5,14 @@ import torch
 
 from motion_embedding.embedding import MotionEmbedding
 from motion_embedding.errors import InputError
-from motion_embedding.install import installed
+from motion_embedding.install import Installation
 from motion_embedding.spatial import smooth
 from motion_embedding.trainable import TrainableMotion
 
 
 def probed(small, choice: str = "recommended", value_form: str = "full") -> TrainableMotion:
     trainable = TrainableMotion(small.backbone.select(small.attentions, choice), value_form)
-    with torch.no_grad(), installed(small.unet, [trainable], small.call):
+    with torch.no_grad(), Installation(small.unet, [trainable], small.call):
         small()
     return trainable
 
@@ -38,7 +38,7 @@ def test_it_learns_and_becomes_an_embedding(small) -> None:
     optimiser = torch.optim.AdamW(trainable.allocate(torch.device("cpu")), 0.05)
     target, losses = small.x.roll(1, 2), []
     for _ in range(25):
-        with installed(small.unet, [trainable], small.call):
+        with Installation(small.unet, [trainable], small.call):
             loss = (small() - target).square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -60,7 +60,7 @@ def test_a_restricted_form_learns_few_numbers_and_gives_smooth_values(small, val
     trainable = probed(small, value_form=value_form)
     optimiser = torch.optim.AdamW(trainable.allocate(torch.device("cpu")), 0.1)
     assert {p.shape[0] for p in trainable.value.values()} == {count}
-    with installed(small.unet, [trainable], small.call):
+    with Installation(small.unet, [trainable], small.call):
         (small() - small.x.roll(1, 2)).square().mean().backward()
     optimiser.step()
     for layer in trainable.layers().values():

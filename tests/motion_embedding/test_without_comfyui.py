@@ -15,7 +15,7 @@ from motion_embedding.backbones import find_backbone
 from motion_embedding.debias import Debias
 from motion_embedding.embedding import MotionEmbedding
 from motion_embedding.initial_noise import mix
-from motion_embedding.install import installed
+from motion_embedding.install import Installation
 from motion_embedding.inversion import ddim_invert
 from motion_embedding.trainable import TrainableMotion
 
@@ -43,7 +43,7 @@ def test_a_saved_motion_moves_a_bare_unet(small, tmp_path, monkeypatch) -> None:
     motion = Applied(files.load("roundabout.safetensors"))
     backbone, _ = find_backbone(unet)
     call = backbone.call(latents, groups=(0, 1))
-    with installed(unet, [motion], call):
+    with Installation(unet, [motion], call):
         noise = unet(latents, timestep, text).sample
 
     assert (noise - plain).abs().max() > 1e-3
@@ -59,12 +59,12 @@ def test_train_invert_and_sample(small, scheduler, tmp_path, monkeypatch) -> Non
     backbone, attentions = find_backbone(unet.requires_grad_(False))
     learning = TrainableMotion(backbone.select(attentions, "recommended"))
     call = backbone.call(clip, groups=(0,))
-    with torch.no_grad(), installed(unet, [learning], call):
+    with torch.no_grad(), Installation(unet, [learning], call):
         unet(clip, 0, prompt)
     optimiser = torch.optim.AdamW(learning.allocate(clip.device), lr=0.1)
     for _ in range(steps):
         noise, t = torch.randn_like(clip), torch.randint(1000, (1,))
-        with installed(unet, [learning], call):
+        with Installation(unet, [learning], call):
             prediction = unet(scheduler.add_noise(clip, noise, t), t, prompt).sample
         frame = int(torch.randint(call.frames, ()))
         losses.debiased(prediction, noise, frame).mean().backward()
@@ -89,7 +89,7 @@ def test_train_invert_and_sample(small, scheduler, tmp_path, monkeypatch) -> Non
     scheduler.set_timesteps(30)
     call = backbone.call(torch.cat([x, x]), groups=(1, 0))
     for t in scheduler.timesteps:
-        with torch.no_grad(), installed(unet, [motion], call):
+        with torch.no_grad(), Installation(unet, [motion], call):
             negative, positive = unet(torch.cat([x, x]), t, torch.cat([empty, prompt])).sample.chunk(2)
         x = scheduler.step(negative + 12 * (positive - negative), t, x).prev_sample
 

@@ -1,0 +1,161 @@
+"""Training in the memory there is: blocks that run again in ``backward`` instead of keeping all they did (design 5).
+
+What a block keeps is measured on the clip itself, one block at a time, before the first step; the fewest blocks that
+make the rest fit are then chosen, those that keep most first. Nothing needs to be known of the family but its blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
+
+CHOICES = ("automatic", "none", "all")
+_NORMS = {torch.nn.functional.layer_norm, torch.nn.functional.rms_norm, torch.layer_norm, torch.rms_norm}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes that a block keeps for ``backward``, and of the input it needs to run again."""
+
+    kept: int
+    input: int
+
+
+def needed(costs: Sequence[Cost], again: set[int]) -> int:
+    """Bytes kept at the worst moment of ``backward`` if the blocks ``again`` run again, one at a time."""
+    inputs = sum(costs[i].input for i in again)
+    kept = sum(cost.kept for i, cost in enumerate(costs) if i not in again)
+    return inputs + kept + max((costs[i].kept for i in again), default=0)
+
+
+def plan(costs: Sequence[Cost], free: int) -> set[int]:
+    """The fewest blocks to run again for the rest to fit into ``free`` bytes; all of them if it never does."""
+    order = sorted(range(len(costs)), key=lambda i: costs[i].kept - costs[i].input, reverse=True)
+    for count in range(len(costs)):
+        if needed(costs, set(order[:count])) <= free:
+            return set(order[:count])
+    return set(order)
+
+
+class OwnNormInputs(TorchFunctionMode):
+    """Gives every norm a copy of its input.
+
+    Some transformers add to the residual in place, after a norm has read it. ``backward`` needs it as the norm saw it;
+    where a block runs again nothing checks that, and gradients would be wrong without a word.
+    """
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Mapping | None = None) -> Any:
+        if func in _NORMS and args:
+            args = (args[0].clone(), *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+class Checkpoints:
+    """Swaps the ``forward`` of blocks for the length of a call.
+
+    blocks: of the model, in order of use. Those before the first that learns keep nothing and need not be among them.
+    in_place: whether they add to their inputs in place.
+    ``costs`` is filled by the first call; ``again`` are the indices of the blocks that run again.
+    """
+
+    def __init__(self, blocks: Sequence[nn.Module], in_place: bool = False) -> None:
+        self.blocks, self.in_place = list(blocks), in_place
+        self.costs: dict[int, Cost] = {}
+        self.again: set[int] = set()
+        self.measuring = False
+
+    def choose(self, choice: str, free: int) -> int:
+        """Settle which blocks run again, of :data:`CHOICES`; returns the bytes kept. After a call while measuring."""
+        costs = [self.costs.get(i, Cost(0, 0)) for i in range(len(self.blocks))]
+        every = set(range(len(costs)))
+        self.again = {"automatic": plan(costs, free), "none": set(), "all": every}[choice]
+        return needed(costs, self.again)
+
+    @contextmanager
+    def around(self, reopened: Callable[[], AbstractContextManager]) -> Iterator[None]:
+        """While open, the blocks do as chosen. reopened: what else has to be open when a block runs again."""
+        swapped = []
+        try:
+            for index, block in enumerate(self.blocks):
+                if self.measuring or self.in_place or index in self.again:
+                    swapped.append((block, block.__dict__.get("forward")))
+                    block.__dict__["forward"] = partial(self._forward, index, block.forward, reopened)
+            yield
+        finally:
+            for block, before in reversed(swapped):
+                if before is None:
+                    block.__dict__.pop("forward", None)
+                else:
+                    block.__dict__["forward"] = before
+
+    def _forward(self, index: int, run: Callable, reopened: Callable, *args: Any, **kwargs: Any) -> Any:
+        if self.measuring:
+            self.costs[index], output = self._measured(self.blocks[index], run, args, kwargs)
+            return output
+        if index not in self.again or not torch.is_grad_enabled():
+            with self._mode():
+                return run(*args, **kwargs)
+        # What blocks are told by the host's options is of the moment, and would be another when they run again.
+        kwargs = {k: dict(v) if type(v) is dict else v for k, v in kwargs.items()}
+        return checkpoint(
+            partial(self._from_copies, run),
+            *args,
+            use_reentrant=False,
+            preserve_rng_state=False,
+            context_fn=lambda: (nullcontext(), reopened()),
+            **kwargs,
+        )
+
+    def _mode(self) -> AbstractContextManager:
+        return OwnNormInputs() if self.in_place else nullcontext()
+
+    def _from_copies(self, run: Callable, *args: Any, **kwargs: Any) -> Any:
+        if not self.in_place:
+            return run(*args, **kwargs)
+        with self._mode():
+            return run(*map(_copy, args), **{k: _copy(v) for k, v in kwargs.items()})
+
+    def _measured(self, block: nn.Module, run: Callable, args: tuple, kwargs: dict) -> tuple[Cost, Any]:
+        own = {t.untyped_storage()._cdata for t in (*block.parameters(), *block.buffers())}
+        kept: dict[int, int] = {}
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:
+                kept[storage._cdata] = storage.nbytes()
+            return tensor
+
+        inputs = [t.nbytes for t in (*args, *kwargs.values()) if _is_float(t)]
+        with torch.enable_grad():
+            args, kwargs = tuple(map(_learning, args)), {k: _learning(v) for k, v in kwargs.items()}
+            with saved_tensors_hooks(note, lambda tensor: tensor):
+                output = self._from_copies(run, *args, **kwargs)
+        return Cost(sum(kept.values()), max(inputs, default=0)), _detached(output)
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if _is_float(value) else value
+
+
+def _learning(value: Any) -> Any:
+    """A copy, since a leaf that wants a gradient must not be changed in place; unchanged if it is no tensor."""
+    return value.detach().requires_grad_().clone() if _is_float(value) else value
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_detached, value))
+    return value.detach() if isinstance(value, torch.Tensor) else value

@@ -1,0 +1,43 @@
+"""How much memory a training needs, for the person to know before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from .backbones import TemporalAttention
+from .checkpointing import Checkpoints
+
+_BYTES_PER_VALUE = 16  # itself, its gradient and two moments of AdamW, in float32
+_USABLE = 0.9  # of the free memory; the rest is for what is made and dropped on the way
+
+
+def of_values(values: int) -> int:
+    """Bytes that so many trained values take while they are learnt."""
+    return _BYTES_PER_VALUE * values
+
+
+def usable(free: int) -> int:
+    """Bytes to plan with where ``free`` are free."""
+    return int(_USABLE * free)
+
+
+def learning(blocks: Sequence[nn.Module], chosen: Sequence[TemporalAttention]) -> list[nn.Module]:
+    """From the first of ``blocks`` that learns on; ``backward`` never comes to those before it."""
+    queries = {attention.query for attention in chosen}
+    first = next((i for i, block in enumerate(blocks) if queries & set(block.modules())), 0)
+    return list(blocks[first:])
+
+
+def needs(own: int, kept: int, checkpoints: Checkpoints, free: int) -> str:
+    """In words: ``own`` bytes for the motion, ``kept`` for ``backward``, and ``free`` there are."""
+    return (
+        f"Training needs about {_gigabytes(own + kept)} beside the model: {_gigabytes(own)} for the motion, "
+        f"{_gigabytes(kept)} for what backward needs ({len(checkpoints.again)} of {len(checkpoints.blocks)} blocks run "
+        f"again). {_gigabytes(free)} are free."
+    )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"
