@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .errors import InputError
 
-# In the order in which the host's classes build on each other.
+# By the host's class; one comes before those it builds on.
 _SPACES = {"X0": "sample", "V_PREDICTION": "v", "CONST": "flow", "COSMOS_RFLOW": "cosmos_flow", "EPS": "epsilon"}
 
 

@@ -9,7 +9,7 @@ import torch
 
 from motion_embedding.losses import LOSSES, base, debiased, motion_distillation, own_error, own_target
 
-SPACES = ["epsilon", "v", "sample", "flow"]
+SPACES = ["epsilon", "v", "sample", "flow", "cosmos_flow"]
 
 
 def prediction_and_target(frames: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,11 +73,13 @@ def test_the_models_own_space_by_hand(space: str) -> None:
     s = sigma.view(2, 1, 1, 1, 1)
     x = (1 - s) * x0 + s * noise if space == "flow" else x0 + s * noise
     alpha, spread = 1 / (s**2 + 1).sqrt(), s / (s**2 + 1).sqrt()
+    time = s / (1 + s)
     textbook = {
         "epsilon": (noise, x - s * output),
         "v": (alpha * noise - spread * x0, alpha * (alpha * x) - spread * output),
         "sample": (x0, output),
         "flow": (noise - x0, x - s * output),
+        "cosmos_flow": (noise - x0, (1 - time) * x - time * output),
     }
     target, implied = textbook[space]
     assert torch.allclose(own_target(space, x0, noise, sigma), target)
