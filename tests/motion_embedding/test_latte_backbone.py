@@ -49,6 +49,20 @@ def test_layers_and_presets(latte) -> None:
         assert backbone.select(attentions, preset) == attentions, "no block is wider than the others"
 
 
+def test_the_published_layout() -> None:
+    """Latte-1's config. Values of a 512x512 clip lie on 16 x 16 positions, not on its 32 x 32 tokens."""
+    size = {"num_attention_heads": 16, "attention_head_dim": 72, "num_layers": 28, "cross_attention_dim": 1152}
+    text = {"caption_channels": 4096, "sample_size": 64, "video_length": 16}
+    with torch.device("meta"):
+        published = LatteTransformer3DModel(**{**TRANSFORMER, **size, **text})
+    backbone, attentions = find_backbone(published)
+    chosen = backbone.select(attentions, "recommended")
+    assert [a.layer for a in chosen] == [f"temporal_transformer_blocks.{i}" for i in range(28)]
+    assert {a.width for a in chosen} == {1152}
+    seen = torch.empty(2 * 32 * 32, 16, 1152, device="meta")
+    assert backbone.grid(seen, Call(frames=16, height=64, width=64, groups=(0, 1), batch=2)) == (16, 16)
+
+
 def test_names_do_not_depend_on_wrapping(latte) -> None:
     host = nn.Module()
     host.inner = torch.compile(latte)
