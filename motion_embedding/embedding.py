@@ -49,6 +49,7 @@ class MotionEmbedding:
     training: how it came to be (steps, loss, seed, ...); anything JSON can hold.
     inverted_noise: ``[C, F, h, w]``, the reference clip inverted to the noise it could have come from; of variance 1
         unless inverted as published. None when it does not travel with the embedding.
+    boundary: the noise level between the halves of a motion for two models, see ``experts``; 0 for other motions.
     """
 
     layers: Mapping[str, LayerEmbedding]
@@ -61,6 +62,7 @@ class MotionEmbedding:
     debias: Debias = field(default_factory=Debias)
     training: Mapping[str, Any] = field(default_factory=dict)
     inverted_noise: torch.Tensor | None = None
+    boundary: float = 0.0
 
     def __post_init__(self) -> None:
         for name, layer in self.layers.items():
@@ -90,6 +92,7 @@ class MotionEmbedding:
         """One line for a person."""
         size = f"latent {self.width}x{self.height}, " if self.height else ""
         noise = "" if self.inverted_noise is None else ", with its clip's inverted noise"
+        noise += f", for two models that change over at {self.boundary:g}" if self.boundary else ""
         return (
             f"{self.backbone}, {len(self.layers)} layers, {self.frames} frames, {size}"
             f"{self.parameters / 1e6:.2f} M values, {self.debias.describe()}{noise}"

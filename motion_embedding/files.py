@@ -17,7 +17,7 @@ from .embedding import LayerEmbedding, MotionEmbedding
 from .errors import InputError
 
 FORMAT = "motion_embedding"
-VERSION = 2
+VERSION, VERSION_OF_TWO_MODELS = 2, 3
 _NOISE = "inverted_noise"
 _PLAIN_FIELDS = ("backbone", "frames", "height", "width", "fps", "prediction")
 
@@ -36,7 +36,8 @@ def save(embedding: MotionEmbedding, path: str | Path, dtype: torch.dtype = torc
         tensors |= {f"{name}.value.{attention}": value for attention, value in layer.value.items()}
     document = {field: getattr(embedding, field) for field in _PLAIN_FIELDS}
     document |= {
-        "version": VERSION,
+        "version": VERSION_OF_TWO_MODELS if embedding.boundary else VERSION,
+        "boundary": embedding.boundary,
         "fingerprint": embedding.fingerprint,
         "debias": dataclasses.asdict(embedding.debias),
         "training": dict(embedding.training),
@@ -83,14 +84,14 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         raise InputError(
             "motion_embedding", f"the description in {path.name} cannot be read ({error!r}).", "Copy or train it again."
         ) from error
-    if version > VERSION:
+    if version > VERSION_OF_TWO_MODELS:
         raise InputError(
             "motion_embedding",
             f"{path.name} was written by a newer version of this pack (format {version}).",
             "Update the pack.",
         )
-    # Files written before noise could travel in them do not say that they hold none.
-    return {"inverted_noise": False} | document | {"tensors": shapes}
+    # Files written before noise could travel in them, or before there were two models, do not say that they hold none.
+    return {"inverted_noise": False, "boundary": 0.0} | document | {"tensors": shapes}
 
 
 def load(path: str | Path) -> MotionEmbedding:
@@ -114,6 +115,7 @@ def load(path: str | Path) -> MotionEmbedding:
             debias=Debias(**document["debias"]),
             training=document["training"],
             inverted_noise=noise,
+            boundary=document["boundary"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -18,6 +18,7 @@ from .beside import KEY as BESIDE
 from .checkpointing import Checkpoints
 from .embedding import MotionEmbedding
 from .errors import InputError
+from .experts import parts
 from .fit import check_layers, check_range, fit_message
 from .install import Installation, Prepared, Source
 from .node_text import tell
@@ -29,14 +30,20 @@ _families: WeakKeyDictionary[torch.nn.Module, tuple[Backbone, list[TemporalAtten
 
 @dataclass(frozen=True)
 class Entry:
-    """One source and the part of the sampling in which it acts, in percent of the way from noise to clip."""
+    """One source and when it acts: in a part of the sampling, in percent of the way from noise to clip, and at noise
+    levels from ``above`` up to, not including, ``below``.
+    """
 
     source: Source
     start_percent: float = 0.0
     end_percent: float = 1.0
+    above: float = float("-inf")
+    below: float = float("inf")
 
     def active(self, sigma: torch.Tensor, sampling) -> bool:
         """Bounds are turned into noise levels here: a node further down may have changed the model's schedule."""
+        if not self.above <= float(sigma.max()) < self.below:
+            return False
         if self.start_percent <= 0 and self.end_percent >= 1:
             return True
         begin, end = (float(sampling.percent_to_sigma(p)) for p in (self.start_percent, self.end_percent))
@@ -202,11 +209,14 @@ _WRAPPERS = {
 }
 
 
-def with_source(model, source: Source, start_percent: float = 0.0, end_percent: float = 1.0):
-    """A clone of the ``ModelPatcher`` with one more source on its stack; the given one is left alone."""
+def with_source(model, source: Source, **when: float):
+    """A clone of the ``ModelPatcher`` with one more source on its stack; the given one is left alone.
+
+    when: as in :class:`Entry`.
+    """
     clone = model.clone()
     options = clone.model_options.setdefault("transformer_options", {})
-    stack = options.get(KEY, MotionStack()).plus(Entry(source, start_percent, end_percent))
+    stack = options.get(KEY, MotionStack()).plus(Entry(source, **when))
     options[KEY] = stack
     for place, wrapper in _WRAPPERS.items():
         clone.remove_wrappers_with_key(place, KEY)
@@ -231,6 +241,8 @@ def check_fit(model, embedding: MotionEmbedding, name: str = "motion") -> None:
 
     Where the attentions come once the model samples, only the family can be checked here; the call checks the rest.
     """
+    if embedding.boundary:
+        raise InputError(name, "it is a motion for two models.", "Use one that was learnt on this model alone.")
     backbone, attentions = wired_family(model.model, options_of(model))
     if backbone.family != embedding.backbone:
         raise InputError(
@@ -251,13 +263,17 @@ def apply_embedding(
     end_percent: float = 1.0,
     positive_only: bool = False,
     whole: bool = True,
+    expert: str = "by noise level",
 ):
     """A ``ModelPatcher`` whose generations follow the embedding's motion; see ``ApplyMotionEmbedding``.
 
     ``whole`` stretches the motion over the whole clip where context windows cut it up; else every window has all of it.
     It acts up to ``end_percent`` or to where the embedding's debiasing says, whichever comes first.
+    ``expert``: which half of a motion for two models, see :func:`~motion_embedding.experts.parts`.
     """
-    check_fit(model, embedding)
+    halves = parts(embedding, expert)
+    for half in halves:
+        check_fit(model, half.embedding)
     check_range(start_percent, end_percent)
     if start_percent >= embedding.debias.until:
         raise InputError(
@@ -266,5 +282,8 @@ def apply_embedding(
             "Lower it, or raise until in Debias Motion.",
         )
     end_percent = min(end_percent, embedding.debias.until)
-    source = Applied(embedding, strength_query_key, strength_value, positive_only, whole)
-    return with_source(model, source, start_percent, end_percent)
+    for half in halves:
+        source = Applied(half.embedding, strength_query_key, strength_value, positive_only, whole)
+        when = {"start_percent": start_percent, "end_percent": end_percent, "above": half.above, "below": half.below}
+        model = with_source(model, source, **when)
+    return model

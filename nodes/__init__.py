@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 
 def all_nodes() -> list[type[io.ComfyNode]]:
-    from . import animatediff, embedding, importing, measuring, model, noise, training, transform, video
+    from . import animatediff, embedding, experts, importing, measuring, model, noise, training, transform, video
 
     return [
         *video.NODES,
@@ -16,6 +16,7 @@ def all_nodes() -> list[type[io.ComfyNode]]:
         *embedding.NODES,
         *importing.NODES,
         *transform.NODES,
+        *experts.NODES,
         *noise.NODES,
         *measuring.NODES,
     ]

@@ -77,6 +77,14 @@ class ApplyMotionEmbedding(io.ComfyNode):
                     tooltip="For videos longer than the model's, made in context windows. over all: the motion is "
                     "stretched over the whole video. in each: every window has all of it.",
                 ),
+                io.Combo.Input(
+                    "expert",
+                    options=["by noise level", "high noise", "low noise"],
+                    default="by noise level",
+                    optional=True,
+                    tooltip="For a motion of Join Experts (Wan 2.2 14B): which half acts. by noise level: the one for "
+                    "the noise there is; or that of the model wired here.",
+                ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the motion.")],
         )
@@ -97,6 +105,7 @@ class ApplyMotionEmbedding(io.ComfyNode):
         end_percent,
         prompts,
         windows="over all",
+        expert="by noise level",
     ) -> io.NodeOutput:
         return io.NodeOutput(
             apply_embedding(
@@ -108,6 +117,7 @@ class ApplyMotionEmbedding(io.ComfyNode):
                 end_percent,
                 positive_only=prompts == "positive only",
                 whole=_WINDOWS[windows],
+                expert=expert,
             )
         )
 
