@@ -1,0 +1,101 @@
+"""Learning and using a motion on Wan 2.1 and 2.2 in the real host, on small random models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests import small_wan
+from tests.joint_rig import FRAMES, first_draw
+from tests.small_wan import LAYERS, started
+
+pytestmark = pytest.mark.host
+EVERY = pytest.mark.parametrize("variant", list(small_wan.VARIANTS))
+
+
+@pytest.fixture(scope="module")
+def models(comfy, pack):
+    return {variant: small_wan.joint(pack, variant) for variant in small_wan.VARIANTS}
+
+
+@pytest.fixture
+def wan(models, variant):
+    return models[variant]
+
+
+@pytest.fixture
+def first(models):
+    return models["2.1 T2V"]
+
+
+@pytest.fixture
+def control(models):
+    return models["2.1 control"]
+
+
+def prompts_of(wan, variant: str) -> tuple[list, list]:
+    return started(wan, wan.clip()) if "I2V" in variant else (wan.positive, wan.negative)
+
+
+@EVERY
+def test_the_loss_falls_and_every_layer_learns(wan, variant) -> None:
+    before, (positive, _) = wan.state(), prompts_of(wan, variant)
+    trained = wan.train(positive, steps=30, start_percent=0.4, end_percent=0.6)
+    assert np.mean(trained.losses[-8:]) < 0.97 * np.mean(trained.losses[:8])
+    embedding = trained.embedding
+    assert (embedding.backbone, embedding.prediction, list(embedding.layers)) == ("wan", "flow", LAYERS)
+    for layer in embedding.layers.values():
+        assert layer.query_key.dtype == torch.float32
+        assert layer.query_key.abs().amax(1).min() > 0
+        assert layer.value["self_attn"].abs().amax(-1).min() > 0
+        assert layer.value["self_attn"].shape == (wan.rows, wan.columns, FRAMES, small_wan.HIDDEN)
+    wan.assert_unchanged(before)
+
+
+def shifted(percent: float) -> float:
+    """The host's noise levels of Wan: a flow's time, shifted by 8."""
+    time = 1 - percent
+    return 8 * time / (1 + 7 * time)
+
+
+@EVERY
+def test_the_loss_is_that_of_the_flow(wan, variant) -> None:
+    """At the first step nothing is learnt: the loss is the network's own error, its velocity being noise - clip."""
+    import comfy.latent_formats as formats
+
+    form = formats.Wan22() if variant == "2.2 5B" else formats.Wan21()
+    mean, std = (torch.as_tensor(t).flatten().view(1, -1, 1, 1, 1) for t in (form.latents_mean, form.latents_std))
+    positive, _ = prompts_of(wan, variant)
+    trained = wan.train(positive, steps=1, start_percent=0.3, end_percent=0.7)
+    clip = (wan.clip() - mean) / std
+    percent, noise = first_draw(clip, 0.3, 0.7)
+    time = shifted(percent)
+    context, settings = positive[0]
+    seen = (1 - time) * clip + time * noise
+    if "I2V" in variant:  # what is known of the picture: 1 where it is, and the picture
+        known = torch.zeros(1, 4, *clip.shape[2:])
+        known[:, :, 0] = 1
+        seen = torch.cat([seen, known, (settings["concat_latent_image"] - mean) / std], 1)
+    elif variant == "2.1 control":
+        seen = torch.cat([seen, torch.zeros_like(clip), torch.zeros_like(clip)], 1)
+    with torch.inference_mode():
+        said = wan.model.model.diffusion_model(seen, torch.tensor([1000 * time]), context=context)
+    assert trained.losses[0] == pytest.approx((said - (noise - clip)).square().mean().item(), rel=1e-4)
+
+
+@EVERY
+@pytest.mark.parametrize("cfg", [1.0, 2.5])
+def test_a_zero_motion_changes_no_bit_and_another_does_what_it_says(wan, variant, cfg) -> None:
+    positive, negative = prompts_of(wan, variant)
+    prompts = {"positive": positive, "negative": negative, "cfg": cfg}
+    before, plain = wan.state(), wan.sample(**prompts)
+    assert torch.equal(wan.sample(wan.apply(wan.motion(0.0)), **prompts), plain)
+    motion = wan.motion()
+    with wan.by_hand(motion):
+        expected = wan.sample(**prompts)
+    assert (expected - plain).abs().max() > 1e-2
+    for _ in range(2):  # the second time with all prepared
+        assert torch.allclose(wan.sample(wan.apply(motion), **prompts), expected, atol=1e-4)
+    assert torch.equal(wan.sample(**prompts), plain)
+    wan.assert_unchanged(before)
