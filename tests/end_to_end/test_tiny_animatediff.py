@@ -9,7 +9,7 @@ import pytest
 from demo.host import Server
 from demo.run import measure, read_frames, shipped
 from demo.tiny_animatediff.config import IMAGE, MOTION
-from demo.tiny_animatediff.prove import install, transfer
+from demo.tiny_animatediff.prove import PROOF
 from demo.tiny_model.world import Look
 
 pytestmark = pytest.mark.server
@@ -24,8 +24,8 @@ def test_the_motion_carries_over_and_the_look_stays_out(tmp_path: Path) -> None:
     """``circle``: its exact path and look are in no training set, where clips are drawn at random."""
     reference = shipped("circle")
     look = Look("green", "circle", "gray")
-    with Server(install(tmp_path)) as server:
-        (result,) = transfer(server, reference, [look], steps=100)
+    with Server(PROOF.install(tmp_path)) as server:
+        (result,) = PROOF.transfer(server, reference, [look], steps=100)
     score = measure(reference, read_frames(reference.video, reference), result)
     without, moved = score["without"], score["with"]
     assert without["object_track_correlation"] < 0.4
