@@ -1,0 +1,74 @@
+"""Gradients of a motion through the host's video transformers, in float64, against central differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from motion_embedding.backbones import find_backbone
+from motion_embedding.checkpointing import Checkpoints
+from motion_embedding.install import Installation
+from motion_embedding.trainable import TrainableMotion
+from tests import small_wan
+from tests.joint_rig import fill
+
+pytestmark = pytest.mark.host
+FRAMES, HEIGHT, WIDTH, STEP = 3, 4, 6, 1e-3
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def wan(variant: str) -> tuple[nn.Module, torch.Tensor, dict]:
+    network = fill(small_wan.network(variant, num_layers=3)).double()
+    network.patch_embedding.float()  # the host has it in float32 always
+    context = {"context": random(1, 5, small_wan.TEXT, seed=1)}
+    if variant == "2.1 control":
+        context["reference_latent"] = random(1, 16, HEIGHT, WIDTH, seed=2)
+    return network, random(1, network.in_dim, FRAMES, HEIGHT, WIDTH), context
+
+
+NETWORKS: dict[str, Callable[[], tuple[nn.Module, torch.Tensor, dict]]] = {
+    "Wan": lambda: wan("2.1 T2V"),
+    "Wan after a reference picture": lambda: wan("2.1 control"),
+}
+
+
+@pytest.mark.parametrize("again", ["none", "all"])
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_gradients_agree_with_central_differences(comfy, name: str, again: str) -> None:
+    network, x, given = NETWORKS[name]()
+    network.requires_grad_(False)
+    backbone, attentions = find_backbone(network)
+    call = backbone.extended(backbone.call(x, (0,)), network, given)
+    motion, blocks = TrainableMotion(attentions), backbone.blocks(network)
+    checkpoints = Checkpoints(blocks, backbone.in_place)
+    checkpoints.again = set(range(len(blocks))) if again == "all" else set()
+
+    def loss() -> torch.Tensor:
+        opened = Installation(network, [motion], call)
+        with opened, checkpoints.around(lambda: opened):
+            return network(x.clone(), torch.tensor([0.6], dtype=torch.float64), **given).square().mean()
+
+    with torch.no_grad():
+        loss()  # which notes the grids
+    parameters = motion.allocate(x.device, dtype=torch.float64)
+    with torch.no_grad():
+        for index, parameter in enumerate(parameters):
+            parameter.copy_(0.3 * random(*parameter.shape, seed=20 + index))
+    loss().backward()
+    for index, parameter in enumerate(parameters):
+        direction = random(*parameter.shape, seed=50 + index)
+        with torch.no_grad():
+            ends = []
+            for sign in (1, -2):
+                parameter.add_(sign * STEP * direction)
+                ends.append(loss().item())
+            parameter.add_(STEP * direction)
+        slope = (ends[0] - ends[1]) / (2 * STEP)
+        assert (parameter.grad * direction).sum().item() == pytest.approx(slope, rel=2e-3, abs=1e-7), index
+        assert abs(slope) > 1e-6
