@@ -3,11 +3,12 @@
 # make lint                                        style
 # make tiny-model [MINUTES=130]                    train the demo's model anew, evaluate it (resumes when run again)
 # make tiny-animatediff                            train the tiny AnimateDiff anew, judge it, prove that motions carry over
+# make tiny-wan                                    train the tiny Wan anew, prove that motions carry over
 # make benchmark [MANIFEST=my.yaml]                score motion-transfer methods; 40 minutes as it is, resumes
 # make ablation                                    what each part of the method does; hours, resumes when run again
 # make clean                                       remove what the runs made, keep the environment
 
-.PHONY: demo test lint clean setup tiny-model tiny-animatediff benchmark ablation
+.PHONY: demo test lint clean setup tiny-model tiny-animatediff tiny-wan benchmark ablation
 MINUTES ?= 130
 MANIFEST ?= benchmarks/protocols/tiny.yaml
 
@@ -38,6 +39,12 @@ tiny-animatediff: setup
 	.venv/bin/python -m demo.tiny_animatediff.export
 	.venv/bin/python -m demo.tiny_animatediff.evaluate --out demo/output/tiny_animatediff
 	.venv/bin/python -m demo.tiny_animatediff.prove
+
+tiny-wan: setup
+	.venv/bin/torchrun --nproc-per-node 2 -m demo.tiny_wan.pretrain image --batch 64 --minutes 18
+	.venv/bin/torchrun --nproc-per-node 2 -m demo.tiny_wan.pretrain motion --batch 8 --minutes 75
+	.venv/bin/python -m demo.tiny_wan.export
+	.venv/bin/python -m demo.tiny_wan.prove
 
 benchmark: setup
 	.venv/bin/python -m demo.host .cache/demo/comfyui

@@ -40,7 +40,7 @@ from .trainable import TrainableMotion
 
 PREVIEW_EVERY = 10
 # What training keeps, in multiples of what the host reserves for sampling; less where blocks can run again.
-_KEPT, _KEPT_AT_LEAST = 6, 2
+_KEPT, _KEPT_AT_LEAST = 6, 3
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,5 @@
 ``network``    the transformer, small
 ``pretrain``   how it was trained
 ``export``     into the file ``UNETLoader`` reads
-``evaluate``   what its clips show
 ``prove``      motions carried over, in a real ComfyUI
 """
