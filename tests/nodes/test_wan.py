@@ -8,7 +8,7 @@ import torch
 
 from tests import small_wan
 from tests.joint_rig import FRAMES, first_draw
-from tests.small_wan import LAYERS, started
+from tests.small_wan import LAYERS, picture, started, with_
 
 pytestmark = pytest.mark.host
 EVERY = pytest.mark.parametrize("variant", list(small_wan.VARIANTS))
@@ -99,3 +99,93 @@ def test_a_zero_motion_changes_no_bit_and_another_does_what_it_says(wan, variant
         assert torch.allclose(wan.sample(wan.apply(motion), **prompts), expected, atol=1e-4)
     assert torch.equal(wan.sample(**prompts), plain)
     wan.assert_unchanged(before)
+
+
+def reference(wan, seed: int = 9) -> dict[str, list]:
+    """Both prompts with a reference picture."""
+    given = {"reference_latents": [picture(1, seed)]}
+    return {"positive": with_(wan.positive, **given), "negative": with_(wan.negative, **given)}
+
+
+@pytest.mark.parametrize("cfg", [1.0, 2.5])
+@pytest.mark.parametrize("both", [True, False], ids=["both prompts", "positive only"])
+def test_tokens_of_a_reference_picture_come_first(control, cfg, both) -> None:
+    prompts, motion = {**reference(control), "cfg": cfg}, control.motion()
+    if not both:
+        prompts["negative"] = control.negative
+    plain = control.sample(**prompts)
+    assert not torch.allclose(plain, control.sample(cfg=cfg), atol=1e-2)
+    with control.by_hand(motion):
+        expected = control.sample(**prompts)
+    assert (expected - plain).abs().max() > 1e-2
+    assert torch.allclose(control.sample(control.apply(motion), **prompts), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("cfg", [1.0, 2.5])
+def test_appended_frames_come_last(first, cfg) -> None:
+    """As Phantom's node appends its subjects."""
+    motion, given = first.motion(), {"time_dim_concat": picture(2)}
+    prompts = {"positive": with_(first.positive, **given), "negative": with_(first.negative, **given), "cfg": cfg}
+    plain, first.after = first.sample(**prompts), dict.fromkeys(first.layers, 2 * first.rows * first.columns)
+    try:
+        with first.by_hand(motion):
+            expected = first.sample(**prompts)
+    finally:
+        first.after = {}
+    assert not torch.allclose(plain, first.sample(cfg=cfg), atol=1e-2)
+    assert (expected - plain).abs().max() > 1e-2
+    assert torch.allclose(first.sample(first.apply(motion), **prompts), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("projection", range(3), ids=["query", "key", "value"])
+@pytest.mark.parametrize(("extra", "before", "after"), [("reference", 12, 0), ("appended", 0, 24)])
+def test_what_is_not_the_clips_is_never_touched(first, control, extra, before, after, projection) -> None:
+    """In sampling and in training: what a projection gives for tokens is what its weights say of them alone."""
+    wan = control if extra == "reference" else first
+    appended = with_(wan.positive, time_dim_concat=picture(2))
+    positive = reference(wan)["positive"] if extra == "reference" else appended
+    changed = []
+
+    def note(module, inputs, output) -> None:
+        plain = torch.nn.functional.linear(inputs[0], module.weight, module.bias)
+        changed.append(((output - plain).detach()[0].abs() > 1e-5).any(1))
+
+    hook = wan.split[LAYERS[1]][projection].register_forward_hook(note)
+    try:
+        wan.sample(wan.apply(wan.motion()), positive=positive, cfg=1.0, steps=1)
+        wan.train(positive, steps=2)
+    finally:
+        hook.remove()
+    sampled, probe, first_step, second_step = changed
+    expected = torch.tensor([False] * before + [True] * wan.tokens + [False] * after)
+    assert torch.equal(sampled, expected) and torch.equal(second_step, expected)
+    assert not probe.any() and not first_step.any()
+
+
+def test_a_reference_picture_in_training(control) -> None:
+    trained = control.train(reference(control)["positive"], steps=3)
+    assert trained.losses[0] != control.train(steps=1).losses[0]
+    assert trained.embedding.layers[LAYERS[-1]].value["self_attn"].abs().amax(-1).min() > 0
+
+
+def test_two_motions_add_up(first) -> None:
+    one, other = first.motion(), first.motion(0.3, LAYERS[1:3])
+    with first.by_hand(one), first.by_hand(other):
+        expected = first.sample()
+    assert torch.allclose(first.sample(first.apply(other, first.apply(one))), expected, atol=1e-4)
+
+
+def test_a_lora_on_the_same_layers(first) -> None:
+    import comfy.sd
+
+    generator, width, lora = torch.Generator().manual_seed(11), small_wan.HIDDEN, {}
+    for name in ("blocks.1.self_attn.q", "blocks.2.self_attn.k", "blocks.2.self_attn.v"):
+        lora[f"diffusion_model.{name}.lora_down.weight"] = torch.randn(4, width, generator=generator) * 0.1
+        lora[f"diffusion_model.{name}.lora_up.weight"] = torch.randn(width, 4, generator=generator)
+    with torch.inference_mode():
+        changed = comfy.sd.load_lora_for_models(first.model, None, lora, 1.0, 0.0)[0]
+    motion = first.motion()
+    with first.by_hand(motion):
+        expected, without = first.sample(changed), first.sample()
+    assert (expected - without).abs().max() > 1e-2
+    assert torch.allclose(first.sample(first.apply(motion, changed)), expected, atol=1e-4)
