@@ -61,6 +61,13 @@ class Host:
 
 def start(threads: int = 1) -> Host:
     """Load everything, on the CPU. Call it once, inside ``torch.inference_mode()`` like everything that follows."""
+    boot(threads)
+    load = importlib.import_module(f"{PACK}.motion_embedding.text_to_video").load_text_to_video
+    return Host(*load(WEIGHTS))
+
+
+def boot(threads: int = 1) -> None:
+    """Make ComfyUI and the pack importable."""
     sys.path.insert(0, str(comfyui_path()))
     from comfy.cli_args import args
 
@@ -72,5 +79,3 @@ def start(threads: int = 1) -> Host:
     logging.disable(logging.INFO)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    load = importlib.import_module(f"{PACK}.motion_embedding.text_to_video").load_text_to_video
-    return Host(*load(WEIGHTS))

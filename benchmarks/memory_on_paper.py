@@ -20,7 +20,7 @@ from torch import nn
 
 from demo.host import ROOT
 from demo.tiny_animatediff.image_unet import import_comfyui
-from motion_embedding.backbones import Call, find_backbone
+from motion_embedding.backbones import find_backbone
 from motion_embedding.checkpointing import Checkpoints
 from motion_embedding.memory import learning, of_values
 
@@ -75,17 +75,17 @@ def cases() -> Iterator[Case]:
     small, large = {"dim": 1536, "ffn_dim": 8960, "num_heads": 12, "num_layers": 30}, {"dim": 5120, "ffn_dim": 13824}
     large |= {"num_heads": 40, "num_layers": 40}
     five = {"dim": 3072, "ffn_dim": 14336, "num_heads": 24, "num_layers": 30, "in_dim": 48, "out_dim": 48}
-    yield Case("Wan 1.3B", "832×480×49", wan(**small), (1, 16, 13, 60, 104), to_wan)
-    yield Case("Wan 1.3B", "832×480×81", wan(**small), (1, 16, 21, 60, 104), to_wan)
-    yield Case("Wan 14B", "832×480×49", wan(**large), (1, 16, 13, 60, 104), to_wan)
-    yield Case("Wan 14B fp8", "832×480×49", wan(**large), (1, 16, 13, 60, 104), to_wan, _FP8)
-    yield Case("Wan 14B fp8", "832×480×81", wan(**large), (1, 16, 21, 60, 104), to_wan, _FP8)
-    yield Case("Wan 2.2 5B", "1280×704×49", wan(**five), (1, 48, 13, 44, 80), to_wan)
+    yield Case("Wan 1.3B", "832x480x49", wan(**small), (1, 16, 13, 60, 104), to_wan)
+    yield Case("Wan 1.3B", "832x480x81", wan(**small), (1, 16, 21, 60, 104), to_wan)
+    yield Case("Wan 14B", "832x480x49", wan(**large), (1, 16, 13, 60, 104), to_wan)
+    yield Case("Wan 14B fp8", "832x480x49", wan(**large), (1, 16, 13, 60, 104), to_wan, _FP8)
+    yield Case("Wan 14B fp8", "832x480x81", wan(**large), (1, 16, 21, 60, 104), to_wan, _FP8)
+    yield Case("Wan 2.2 5B", "1280x704x49", wan(**five), (1, 48, 13, 44, 80), to_wan)
 
     def to_ltxv() -> dict[str, Any]:
         return {"context": text(256, 4096), "attention_mask": None}
 
-    yield Case("LTX-Video 2B", "768×512×97", ltxv, (1, 128, 13, 16, 24), to_ltxv)
+    yield Case("LTX-Video 2B", "768x512x97", ltxv, (1, 128, 13, 16, 24), to_ltxv)
 
     def to_hunyuan() -> dict[str, Any]:
         return {
@@ -94,7 +94,7 @@ def cases() -> Iterator[Case]:
             "guidance": torch.empty(1, device="meta"),
         }
 
-    yield Case("HunyuanVideo fp8", "848×480×49", hunyuan, (1, 16, 13, 60, 106), to_hunyuan, _FP8)
+    yield Case("HunyuanVideo fp8", "848x480x49", hunyuan, (1, 16, 13, 60, 106), to_hunyuan, _FP8)
 
 
 class _Flash(torch.autograd.Function):
