@@ -42,9 +42,11 @@ class JointTokens(Backbone):
     """Families whose latents are ``[B, C, F, h, w]`` and whose tokens are ``[B, (leading) F h w (trailing), C]``.
 
     patch: height and width of the latent's part that one token stands for.
+    longest: positions of the longer side of the grid that values lie on.
     """
 
     patch: tuple[int, int]
+    longest = LONGEST
 
     def call(
         self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image", frames: int | None = None
@@ -56,7 +58,7 @@ class JointTokens(Backbone):
         return -(-call.height // self.patch[0]), -(-call.width // self.patch[1])
 
     def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:
-        return capped(self.tokens(call))
+        return capped(self.tokens(call), self.longest)
 
     def add(self, x: torch.Tensor, addition: torch.Tensor, call: Call) -> torch.Tensor:
         rows = frame_major(addition, self.grid(x, call), self.tokens(call))
