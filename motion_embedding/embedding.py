@@ -46,7 +46,8 @@ class MotionEmbedding:
     fps: frames per second of that clip, 0 when unknown.
     prediction: the model's own prediction space, see :func:`~.losses.own_target`.
     debias: how values and query-keys are rid of appearance when used.
-    training: how it came to be (steps, loss, seed, ...); anything JSON can hold.
+    training: how it came to be (steps, loss, seed, ...); anything JSON can hold. ``frames_each`` in it: how many frames
+        of video each latent frame but the first stands for.
     inverted_noise: ``[C, F, h, w]``, the reference clip inverted to the noise it could have come from; of variance 1
         unless inverted as published. None when it does not travel with the embedding.
     boundary: the noise level between the halves of a motion for two models, see ``experts``; 0 for other motions.
@@ -90,10 +91,12 @@ class MotionEmbedding:
 
     def describe(self) -> str:
         """One line for a person."""
+        video = 1 + (self.frames - 1) * self.training.get("frames_each", 1)
+        frames = f"{self.frames} frames" if video == self.frames else f"{self.frames} latent frames ({video} of video)"
         size = f"latent {self.width}x{self.height}, " if self.height else ""
         noise = "" if self.inverted_noise is None else ", with its clip's inverted noise"
         noise += f", for two models that change over at {self.boundary:g}" if self.boundary else ""
         return (
-            f"{self.backbone}, {len(self.layers)} layers, {self.frames} frames, {size}"
+            f"{self.backbone}, {len(self.layers)} layers, {frames}, {size}"
             f"{self.parameters / 1e6:.2f} M values, {self.debias.describe()}{noise}"
         )

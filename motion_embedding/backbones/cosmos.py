@@ -16,6 +16,7 @@ from .joint import JointTokens, inner
 class CosmosPredict2(JointTokens):
     family = "cosmos_predict2"
     patch = (2, 2)
+    frames_each = 4
     presets = {"recommended": inner, "all": list}
 
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:

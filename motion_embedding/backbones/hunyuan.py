@@ -19,6 +19,7 @@ from .joint import JointTokens, fused, inner
 class HunyuanVideo(JointTokens):
     family = "hunyuan_video"
     patch = (2, 2)
+    frames_each = 4
     in_place = True
     presets = {"recommended": inner, "all": list}
 

@@ -17,6 +17,7 @@ from .joint import JointTokens, fused, inner
 class Mochi(JointTokens):
     family = "mochi"
     patch = (2, 2)
+    frames_each = 6
     presets = {"recommended": inner, "all": list}
 
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:

@@ -74,3 +74,9 @@ def test_fingerprint_is_of_the_layout_alone() -> None:
     b = one_layer(torch.ones(4, 4, 5, 3), torch.ones(5, 3))
     c = one_layer(torch.zeros(1, 1, 2, 4), torch.zeros(2, 4))
     assert a.fingerprint == b.fingerprint != c.fingerprint
+
+
+def test_frames_of_a_compressed_latent_are_told_apart_from_the_videos() -> None:
+    motion = one_layer(torch.zeros(1, 1, 13, 3), torch.zeros(13, 3))
+    assert "13 frames," in motion.describe()
+    assert "13 latent frames (49 of video)" in motion.replace(training={"frames_each": 4}).describe()
