@@ -80,7 +80,7 @@ def train_motion(
         check_fit(model, initial, "initial")
         if message := fit_message(Applied(initial), call):
             tell(message)
-    if message := backbone.check_conditioning(positive, latents, call):
+    if message := backbone.check_conditioning(model.model.diffusion_model, positive, latents, call):
         tell(message)
     chosen = backbone.select(attentions, recipe.layers) if attentions else ()
     trainable = TrainableMotion(chosen, recipe.value_form)
@@ -111,7 +111,12 @@ def train_motion(
                 fps=fps,
                 prediction=loop.prediction,
                 debias=debias or Debias(),
-                training={**asdict(recipe), "done": len(loop.history), "final_loss": loop.recent_loss()},
+                training={
+                    **asdict(recipe),
+                    "done": len(loop.history),
+                    "final_loss": loop.recent_loss(),
+                    "frames_each": backbone.frames_each,
+                },
             )
 
         guider = comfy.samplers.CFGGuider(patcher)

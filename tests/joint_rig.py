@@ -121,13 +121,13 @@ class Joint:
     def apply(self, motion: Any, model: Any = None) -> Any:
         return self.part("injection").apply_embedding(model or self.model, motion)
 
-    def sample(self, model: Any = None, cfg: float = 2.5, **changes: Any) -> torch.Tensor:
+    def sample(self, model: Any = None, cfg: float = 2.5, frames: int = FRAMES, **changes: Any) -> torch.Tensor:
         """Two steps of the host's own sampler, as a node would."""
         import nodes
 
         options = {"seed": 0, "steps": 2, "sampler_name": "euler", "scheduler": "simple", **changes}
         options = {"positive": self.positive, "negative": self.negative, **options}
-        latent = {"samples": torch.zeros_like(self.clip())}
+        latent = {"samples": torch.zeros(1, self.channels, frames, self.height, self.width)}
         with torch.inference_mode():
             return nodes.common_ksampler(model or self.model, cfg=cfg, latent=latent, **options)[0]["samples"].clone()
 

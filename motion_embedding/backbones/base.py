@@ -88,12 +88,14 @@ class Backbone(ABC):
 
     comes_and_goes: whether the temporal attentions are part of the model only while it samples. They are then looked
         up in every call, so :meth:`attentions` must be quick.
+    frames_each: how many frames of video each latent frame but the first stands for.
     in_place: whether its blocks add to what they were given in place, see ``checkpointing``.
     """
 
     family: str
     presets: dict[str, Callable[[Sequence[TemporalAttention]], list[TemporalAttention]]]
     comes_and_goes: bool = False
+    frames_each: int = 1
     in_place: bool = False
 
     @abstractmethod
@@ -131,8 +133,8 @@ class Backbone(ABC):
         """``video [B, C, F, h, w]`` as a latent of this family."""
         return video
 
-    def check_conditioning(self, positive: list, latents: torch.Tensor, call: Call) -> str | None:
-        """Raise :class:`InputError` about ``positive`` unless the model can be trained on the clip with it.
+    def check_conditioning(self, model: nn.Module, positive: list, latents: torch.Tensor, call: Call) -> str | None:
+        """Raise :class:`InputError` about ``positive`` unless ``model`` can be trained on the clip with it.
 
         Returns what else the person should know of it.
         """

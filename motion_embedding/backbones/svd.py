@@ -16,6 +16,7 @@ from torch import nn
 
 from ..errors import InputError
 from .base import Call, FramesOnBatch, TemporalAttention, add_position_major, halved_grid
+from .pictures import FAR, distance, far_message
 from .unet3d import UNet3D
 
 _PLACE = r"(?:^|\.)((?:(?:in|out)put_blocks\.\d+|middle_block)\.1\."
@@ -23,14 +24,7 @@ _TEMPORAL = re.compile(_PLACE + r"time_stack\.\d+)$")
 _SPATIAL = re.compile(_PLACE + r"(?:proj_in|proj_out|transformer_blocks\..+))$")
 _PICTURE = "concat_latent_image"
 _WIRING = "Wire positive of SVD_img2vid_Conditioning, with the clip's first frame as init_image"
-_NEAR, _FAR = 0.01, 0.5
-
-
-def _distance(picture: torch.Tensor, frame: torch.Tensor) -> float:
-    """How far two latents ``[C, h, w]`` are apart, in standard deviations of the second within a channel."""
-    frame, picture = frame.float(), picture.to(frame.device).float()
-    spread = frame.std((-2, -1), correction=0).square().mean().sqrt().clamp(min=1e-6)
-    return float((picture - frame).square().mean().sqrt() / spread)
+_NEAR = 0.01
 
 
 class SVD(FramesOnBatch):
@@ -51,7 +45,7 @@ class SVD(FramesOnBatch):
         named = ((name.replace("_orig_mod.", ""), module) for name, module in model.named_modules())
         return [module for name, module in named if _SPATIAL.search(name) and isinstance(module, nn.Linear)]
 
-    def check_conditioning(self, positive: list, latents: torch.Tensor, call: Call) -> str | None:
+    def check_conditioning(self, model: nn.Module, positive: list, latents: torch.Tensor, call: Call) -> str | None:
         for _, settings in positive:
             picture = settings.get(_PICTURE)
             if picture is None:
@@ -71,18 +65,15 @@ class SVD(FramesOnBatch):
                     f"it holds {len(picture)} pictures, for a clip of {call.frames} frames.",
                     f"{_WIRING} alone (ImageFromBatch, length 1).",
                 )
-            distances = [_distance(p, frame) for p, frame in zip(picture, latents, strict=False)]
+            distances = [distance(p, frame) for p, frame in zip(picture, latents, strict=False)]
             if len(distances) > 1 and max(distances) < _NEAR:
                 raise InputError(
                     "positive",
                     "its pictures are the whole clip, which leaves no motion to learn.",
                     f"{_WIRING} alone (ImageFromBatch, length 1).",
                 )
-            if distances[0] > _FAR:
-                return (
-                    "The picture in positive differs from the first frame of latents. The motion is learnt best where "
-                    "they are the same: give SVD_img2vid_Conditioning the clip's first frame."
-                )
+            if distances[0] > FAR:
+                return far_message("SVD_img2vid_Conditioning")
         return None
 
     def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:

@@ -10,17 +10,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import torch
 from torch import nn
 
+from ..errors import InputError
 from .base import Call, TemporalAttention
 from .joint import JointTokens, inner
+from .pictures import FAR, distance, far_message
 
 _PLACE = re.compile(r"(?:^|\.)(blocks\.\d+)\.self_attn$")
+_MASK = 4  # channels that say where the picture is known
+_WIRING = "Wire positive of WanImageToVideo, with the clip's first frame as start_image"
 
 
 class Wan(JointTokens):
     family = "wan"
     patch = (2, 2)
+    frames_each = 4
     presets = {"recommended": inner, "all": list}
 
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:
@@ -39,3 +45,30 @@ class Wan(JointTokens):
             return call
         rows, columns = self.tokens(call)
         return replace(call, leading=rows * columns)
+
+    def check_conditioning(self, model: nn.Module, positive: list, latents: torch.Tensor, call: Call) -> str | None:
+        channels = latents.shape[1]
+        if model.patch_embedding.weight.shape[1] != 2 * channels + _MASK or hasattr(model, "audio_proj"):
+            return None  # text to video, or control; HuMo's picture is a reference
+        message = None
+        for _, settings in positive:
+            picture, mask = settings.get("concat_latent_image"), settings.get("concat_mask")
+            if picture is None:
+                raise InputError("positive", "it holds no picture, and this model makes a clip of one.", f"{_WIRING}.")
+            if picture.shape[2:] != latents.shape[2:]:
+                (f, h, w), (frames, height, width) = picture.shape[2:], latents.shape[2:]
+                raise InputError(
+                    "positive",
+                    f"it is for a clip of {f} frames of {w}x{h} in latent size, and latents hold {frames} of "
+                    f"{width}x{height}.",
+                    "Give WanImageToVideo the length, width and height of the clip.",
+                )
+            if mask is not None and not mask.any():
+                raise InputError(
+                    "positive",
+                    "its pictures are the whole clip, which leaves no motion to learn.",
+                    f"{_WIRING} alone (ImageFromBatch, length 1).",
+                )
+            if distance(picture[0, :, 0], latents[0, :, 0]) > FAR:
+                message = far_message("WanImageToVideo")
+        return message

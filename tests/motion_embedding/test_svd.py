@@ -224,7 +224,7 @@ PICTURE = small_svd.clip()[:1]
 def check(picture, clip=None) -> str | None:
     positive, _ = small_svd.conditioning(picture)
     clip = small_svd.clip() if clip is None else clip
-    return SVD().check_conditioning(positive, clip, SVD().call(clip, (0,)))
+    return SVD().check_conditioning(None, positive, clip, SVD().call(clip, (0,)))
 
 
 def test_the_first_frame_and_the_first_frame_blurred_a_little_are_fine() -> None:
@@ -255,4 +255,4 @@ def test_pictures_that_cannot_be_learnt_with(picture, message) -> None:
 def test_a_prompt_without_a_picture_is_refused() -> None:
     clip = small_svd.clip()
     with pytest.raises(InputError, match=r"positive: it holds no picture.*first frame as init_image"):
-        SVD().check_conditioning(small_sd15.text(1), clip, SVD().call(clip, (0,)))
+        SVD().check_conditioning(None, small_sd15.text(1), clip, SVD().call(clip, (0,)))

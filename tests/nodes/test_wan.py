@@ -8,6 +8,7 @@ import torch
 
 from tests import small_wan
 from tests.joint_rig import FRAMES, first_draw
+from tests.nodes.test_context_windows import LENGTH, SCHEDULES, Windows, windowed
 from tests.small_wan import LAYERS, picture, started, with_
 
 pytestmark = pytest.mark.host
@@ -189,3 +190,80 @@ def test_a_lora_on_the_same_layers(first) -> None:
         expected, without = first.sample(changed), first.sample()
     assert (expected - without).abs().max() > 1e-2
     assert torch.allclose(first.sample(first.apply(motion, changed)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["2.1 I2V", "2.2 I2V"])
+def test_a_model_that_starts_from_a_picture_needs_one(wan, variant) -> None:
+    clip = wan.clip()
+    short = picture(FRAMES - 1)
+    whole = {"concat_latent_image": clip, "concat_mask": torch.zeros(1, 1, *clip.shape[2:])}
+    refused = {
+        "holds no picture.*WanImageToVideo": wan.positive,
+        "2 frames of 6x8.*hold 3 of 6x8": with_(wan.positive, concat_latent_image=short),
+        "the whole clip": with_(wan.positive, **whole),
+    }
+    for message, positive in refused.items():
+        with pytest.raises(wan.part("errors").InputError, match=f"^positive: .*{message}"):
+            wan.train(positive)
+
+
+def test_a_picture_that_is_not_the_clips_first_is_told_of(models) -> None:
+    wan = models["2.1 I2V"]
+    check = wan.part("backbones.wan").Wan().check_conditioning
+    network, clip = wan.model.model.diffusion_model, wan.clip()
+    assert check(network, started(wan, clip)[0], clip, None) is None
+    assert "differs from the first frame" in check(network, started(wan, wan.clip(4))[0], clip, None)
+    assert check(models["2.1 T2V"].model.model.diffusion_model, wan.positive, clip, None) is None
+
+
+def test_wan_image_to_video_gives_what_training_needs(models) -> None:
+    """The stock node, and a VAE that averages 8x8 pixels and takes every fourth frame."""
+    from comfy_extras.nodes_wan import WanImageToVideo
+
+    class Vae:
+        def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+            frames = torch.nn.functional.avg_pool2d(pixels[::4].movedim(-1, 1), 8)
+            return frames.mean(1)[None, None].expand(-1, 16, -1, -1, -1).contiguous()
+
+    wan, generator = models["2.1 I2V"], torch.Generator().manual_seed(12)
+    video = torch.rand(9, 64, 48, 3, generator=generator)
+    with torch.inference_mode():
+        given = WanImageToVideo.execute(wan.positive, wan.negative, Vae(), 48, 64, 9, 1, video[:1]).args
+    clip = Vae().encode(video)
+    network = wan.model.model.diffusion_model
+    assert wan.part("backbones.wan").Wan().check_conditioning(network, given[0], clip, None) is None
+    training = wan.part("training")
+    with torch.inference_mode():
+        trained = training.train_motion(wan.model, given[0], clip, training.Recipe(steps=2, layers="all"))
+    assert trained.embedding.frames == 3 and all(np.isfinite(trained.losses))
+
+
+@pytest.mark.parametrize(("schedule", "stride", "loop"), SCHEDULES)
+def test_context_windows_of_the_host(first, schedule, stride, loop) -> None:
+    """Each window's calls see the rows of its frames."""
+    frames, layer = LENGTH + 2, LAYERS[1]
+    generator, module = torch.Generator().manual_seed(13), first.part("embedding")
+    rows = torch.randn(frames, small_wan.HIDDEN, generator=generator)
+    values = torch.randn(first.rows, first.columns, frames, small_wan.HIDDEN, generator=generator)
+    learnt = {layer: module.LayerEmbedding(rows, {"self_attn": values})}
+    motion = module.MotionEmbedding(learnt, "wan", frames, first.height, first.width)
+    windows = Windows()
+    model = windows.on(windowed(first.model, 2, schedule, stride, loop))
+
+    def add(given: torch.Tensor):
+        def hook(module, inputs) -> tuple:
+            part = given[..., windows.open, :].expand(first.rows, first.columns, -1, -1)
+            return (inputs[0] + part.movedim(2, 0).reshape(1, -1, small_wan.HIDDEN),)
+
+        return hook
+
+    modules = zip(first.split[layer], (rows, rows, values), strict=True)
+    hooks = [module.register_forward_pre_hook(add(given)) for module, given in modules]
+    try:
+        expected = first.sample(model, frames=frames)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert len(set(windows.seen)) > 1
+    assert not torch.allclose(first.sample(model, frames=frames), expected, atol=1e-2)
+    assert torch.allclose(first.sample(first.apply(motion, model), frames=frames), expected, atol=1e-4)
