@@ -84,7 +84,8 @@ class TrainMotionEmbedding(io.ComfyNode):
                     default=AS_PRESET,
                     tooltip="Which frame-mixing layers learn. paper: only the widest level, as published; + next "
                     "level: the next narrower too (640 in ModelScope); + mid: also the middle; recommended: all but "
-                    "transformer_in; all: every one; custom: those matching layer_pattern.",
+                    "transformer_in, or the middle half of a video transformer; all: every one; custom: those matching "
+                    "layer_pattern.",
                 ),
                 io.Int.Input(
                     "seed",
