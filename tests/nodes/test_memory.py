@@ -1,0 +1,59 @@
+"""Training in the memory there is, in the real host: what it says, what it chooses, and that it learns the same."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from tests import small_hunyuan, small_wan
+from tests.joint_rig import Joint
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture(scope="module", params=["wan", "hunyuan"])
+def joint(request, comfy, pack) -> Joint:
+    return small_wan.joint(pack) if request.param == "wan" else small_hunyuan.joint(pack, "1")
+
+
+def count(text: str) -> tuple[int, int]:
+    """How many blocks run again, of how many."""
+    said = next(line for line in text.splitlines() if "run again" in line)
+    again, total = said.partition("(")[2].split(" blocks")[0].split(" of ")
+    return int(again), int(total)
+
+
+def test_blocks_that_run_again_learn_the_same(joint: Joint, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    trained, counts = {}, {}
+    for choice in ("none", "all"):
+        caplog.clear()
+        trained[choice] = joint.train(steps=3, checkpointing=choice, start_percent=0.4, end_percent=0.6)
+        counts[choice] = count(caplog.text)
+    total = len(joint.layers)
+    assert counts == {"none": (0, total), "all": (total, total)}
+    assert trained["none"].losses == pytest.approx(trained["all"].losses, rel=1e-6)
+    for name, layer in trained["none"].embedding.layers.items():
+        other = trained["all"].embedding.layers[name]
+        torch.testing.assert_close(layer.query_key, other.query_key, rtol=1e-3, atol=1e-5)
+        for attention, value in layer.value.items():
+            torch.testing.assert_close(value, other.value[attention], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("free", "expected"), [(2**40, "none"), (0, "all")])
+def test_the_free_memory_decides(
+    joint: Joint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, free: int, expected: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(joint.part("memory"), "usable", lambda _: free)
+    joint.train(steps=1)
+    again, total = count(caplog.text)
+    assert again == {"none": 0, "all": total}[expected]
+
+
+def test_blocks_before_the_first_that_learns_are_not_counted(joint: Joint, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    joint.train(steps=1, layers=joint.layers[1])
+    assert count(caplog.text)[1] == len(joint.layers) - 1
