@@ -88,6 +88,10 @@ class UNet3D(Backbone):
                 ]
         return attentions
 
+    def blocks(self, model: nn.Module) -> list[nn.Module]:
+        found = _find_unet(model)
+        return [*found[1].down_blocks, found[1].mid_block, *found[1].up_blocks] if found else []
+
     def spatial_linears(self, model: nn.Module) -> list[nn.Linear]:
         """Those of the ``attentions`` blocks, diffusers' ``Transformer2DModel``; ``temp_attentions`` mix frames."""
         found = _find_unet(model)

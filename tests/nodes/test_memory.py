@@ -57,3 +57,14 @@ def test_blocks_before_the_first_that_learns_are_not_counted(joint: Joint, caplo
     caplog.set_level(logging.INFO)
     joint.train(steps=1, layers=joint.layers[1])
     assert count(caplog.text)[1] == len(joint.layers) - 1
+
+
+def test_the_levels_of_a_unet_run_again_as_well(rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    losses, counts = {}, {}
+    for choice in ("none", "all"):
+        caplog.clear()
+        losses[choice] = rig.train(steps=3, checkpointing=choice).losses
+        counts[choice] = count(caplog.text)
+    assert counts["none"][0] == 0 < counts["all"][0] == counts["all"][1]
+    assert losses["none"] == pytest.approx(losses["all"], rel=1e-5)
