@@ -142,7 +142,7 @@ class TrainMotionEmbedding(io.ComfyNode):
                     default="automatic",
                     optional=True,
                     tooltip="Whether blocks of the model run a second time in every step instead of keeping all they "
-                    "did: less memory, up to a third more time. automatic: as few as make it fit. Not on AnimateDiff, SVD.",
+                    "did: less memory, up to a third more time. automatic: as few as fit. Not on AnimateDiff, SVD.",
                 ),
                 Motion.Input("initial", optional=True, tooltip="A motion to go on from instead of starting at zero."),
             ],
