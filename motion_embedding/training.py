@@ -58,6 +58,7 @@ def train_motion(
     fps: float = 0.0,
     keep: Callable[[MotionEmbedding], None] | None = None,
     debias: Debias | None = None,
+    mask: torch.Tensor | None = None,
 ) -> Trained:
     """Learn the motion of one clip.
 
@@ -65,6 +66,7 @@ def train_motion(
         the batch axis.
     initial: a motion to start from.
     debias: what to record in the embedding for its use; training itself sees the values as they are.
+    mask: noise mask of the latents, as for sampling: where it is 0 the model sees the clip itself, with no loss there.
     keep: called with what was learnt so far when the user cancels or the loss is lost; the error then goes on.
 
     Raises :class:`InputError` before any long work when the inputs cannot be trained on, and when the loss is lost.
@@ -105,7 +107,7 @@ def train_motion(
             return MotionEmbedding(
                 layers=trainable.layers(),
                 backbone=backbone.family,
-                frames=call.frames,
+                frames=trainable.call.frames,
                 height=call.height,
                 width=call.width,
                 fps=fps,
@@ -122,7 +124,8 @@ def train_motion(
         guider = comfy.samplers.CFGGuider(patcher)
         guider.inner_set_conds({"positive": positive})
         try:
-            guider.sample(torch.zeros_like(latents), latents, loop, torch.ones(1), seed=recipe.seed)
+            mask = out_of_inference(mask)
+            guider.sample(torch.zeros_like(latents), latents, loop, torch.ones(1), mask, seed=recipe.seed)
         except (comfy.model_management.InterruptProcessingException, InputError):
             if keep is not None and loop.history:
                 with contextlib.suppress(InputError):  # a failed rescue must not hide why it was tried
@@ -205,7 +208,10 @@ class _TrainingLoop(comfy.samplers.Sampler):
             for patcher in patchers:
                 held.enter_context(frozen(patcher.model))
             self._choose(model_wrap.inner_model, extra_args["model_options"])
-            run, run_still = partial(model_wrap, **extra_args), partial(model_wrap, **call_of_still(extra_args))
+            masked = comfy.samplers.KSamplerX0Inpaint(model_wrap, sigmas)
+            masked.latent_image, masked.noise = clip, torch.zeros_like(clip)
+            run = partial(masked, denoise_mask=denoise_mask, **extra_args)
+            run_still = partial(model_wrap, **call_of_still(extra_args))
             self.checkpoints.measuring = True
             with torch.no_grad():
                 self._run(run, sampling, _Noised.at(0.5, sampling, clip, torch.zeros_like(clip)))
@@ -219,7 +225,7 @@ class _TrainingLoop(comfy.samplers.Sampler):
                 percent = spread(step, offset, max(recipe.start_percent, 1e-3), min(recipe.end_percent, 1 - 1e-3))
                 reference = int(torch.randint(self.trainable.call.frames, (), generator=generator))
                 fresh = torch.randn(clip.shape, generator=generator).to(clip)
-                noised = _Noised.at(percent, sampling, clip, fresh)
+                masked.noise, noised = fresh, _Noised.at(percent, sampling, clip, fresh)
                 frame = self.lora.draw(self.trainable.call.frames) if self.lora else None
                 with self.lora.attached() if frame is not None else contextlib.nullcontext():
                     loss = losses.LOSSES[recipe.loss](*self._predict(run, sampling, noised), reference).mean()

@@ -194,7 +194,15 @@ class TrainMotionEmbedding(io.ComfyNode):
             checkpointing=checkpointing,
         )
         trained = train_motion(
-            model, positive, latents["samples"], recipe, initial, fps, keep=_keep, debias=chosen.debias
+            model,
+            positive,
+            latents["samples"],
+            recipe,
+            initial,
+            fps,
+            keep=_keep,
+            debias=chosen.debias,
+            mask=latents.get("noise_mask"),
         )
         picture = torch.from_numpy(loss_curve(trained.losses, recipe.steps).astype(np.float32) / 255)[None]
         return io.NodeOutput(trained.embedding, {"loss": trained.losses}, picture, ui=ui.PreviewImage(picture, cls=cls))

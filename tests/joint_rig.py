@@ -99,12 +99,17 @@ class Joint:
         shape = (1, self.channels, FRAMES, self.height, self.width)
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
-    def train(self, positive: list | None = None, **changes: Any) -> Any:
-        """As a node would: inside inference mode."""
+    def empty(self, frames: int = FRAMES) -> dict:
+        return {"samples": torch.zeros(1, self.channels, frames, self.height, self.width)}
+
+    def train(self, positive: list | None = None, latent: dict | None = None, **changes: Any) -> Any:
+        """As a node would: inside inference mode. latent: as a node gives it, if not :meth:`clip`."""
         training = self.part("training")
         recipe = training.Recipe(**{"steps": 2, "learning_rate": 0.1, "layers": "all", **changes})
         with torch.inference_mode():
-            return training.train_motion(self.model, positive or self.positive, self.clip().clone(), recipe)
+            latent = latent or {"samples": self.clip().clone()}
+            clip, mask = latent["samples"], latent.get("noise_mask")
+            return training.train_motion(self.model, positive or self.positive, clip, recipe, mask=mask)
 
     def motion(self, scale: float = 0.5, layers: list[str] | None = None) -> Any:
         """Random rows."""
@@ -121,13 +126,13 @@ class Joint:
     def apply(self, motion: Any, model: Any = None) -> Any:
         return self.part("injection").apply_embedding(model or self.model, motion)
 
-    def sample(self, model: Any = None, cfg: float = 2.5, frames: int = FRAMES, **changes: Any) -> torch.Tensor:
-        """Two steps of the host's own sampler, as a node would."""
+    def sample(self, model: Any = None, cfg: float = 2.5, latent: dict | None = None, **changes: Any) -> torch.Tensor:
+        """Two steps of the host's own sampler, as a node would. latent: as a node gives it, if not an empty one."""
         import nodes
 
         options = {"seed": 0, "steps": 2, "sampler_name": "euler", "scheduler": "simple", **changes}
         options = {"positive": self.positive, "negative": self.negative, **options}
-        latent = {"samples": torch.zeros(1, self.channels, frames, self.height, self.width)}
+        latent = latent or self.empty()
         with torch.inference_mode():
             return nodes.common_ksampler(model or self.model, cfg=cfg, latent=latent, **options)[0]["samples"].clone()
 

@@ -12,6 +12,7 @@ from .base import Backbone, Call, TemporalAttention
 from .cosmos import CosmosPredict2
 from .hunyuan import HunyuanVideo, HunyuanVideo15
 from .latte import Latte
+from .ltxv import LTXV
 from .mochi import Mochi
 from .svd import SVD
 from .unet3d import UNet3D
@@ -23,6 +24,7 @@ BACKBONES: tuple[Backbone, ...] = (
     UNet3D(),
     Latte(),
     Wan(),
+    LTXV(),
     HunyuanVideo(),
     HunyuanVideo15(),
     Mochi(),

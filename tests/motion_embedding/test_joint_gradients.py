@@ -12,7 +12,7 @@ from motion_embedding.backbones import find_backbone
 from motion_embedding.checkpointing import Checkpoints
 from motion_embedding.install import Installation
 from motion_embedding.trainable import TrainableMotion
-from tests import small_wan
+from tests import small_ltxv, small_wan
 from tests.joint_rig import fill
 
 pytestmark = pytest.mark.host
@@ -32,9 +32,19 @@ def wan(variant: str) -> tuple[nn.Module, torch.Tensor, dict]:
     return network, random(1, network.in_dim, FRAMES, HEIGHT, WIDTH), context
 
 
+def ltxv(guides: int = 0) -> tuple[nn.Module, torch.Tensor, dict]:
+    given = {"context": random(1, 5, small_ltxv.TEXT, seed=1), "attention_mask": None}
+    if guides:
+        given["keyframe_idxs"] = 8 * random(1, 3, guides * HEIGHT * WIDTH, seed=2).abs()
+    x = random(1, small_ltxv.CHANNELS, FRAMES + guides, HEIGHT, WIDTH)
+    return fill(small_ltxv.network(blocks=3)).double(), x, given
+
+
 NETWORKS: dict[str, Callable[[], tuple[nn.Module, torch.Tensor, dict]]] = {
     "Wan": lambda: wan("2.1 T2V"),
     "Wan after a reference picture": lambda: wan("2.1 control"),
+    "LTX-Video": ltxv,
+    "LTX-Video with a guide": lambda: ltxv(guides=1),
 }
 
 

@@ -260,10 +260,10 @@ def test_context_windows_of_the_host(first, schedule, stride, loop) -> None:
     modules = zip(first.split[layer], (rows, rows, values), strict=True)
     hooks = [module.register_forward_pre_hook(add(given)) for module, given in modules]
     try:
-        expected = first.sample(model, frames=frames)
+        expected = first.sample(model, latent=first.empty(frames))
     finally:
         for hook in hooks:
             hook.remove()
     assert len(set(windows.seen)) > 1
-    assert not torch.allclose(first.sample(model, frames=frames), expected, atol=1e-2)
-    assert torch.allclose(first.sample(first.apply(motion, model), frames=frames), expected, atol=1e-4)
+    assert not torch.allclose(first.sample(model, latent=first.empty(frames)), expected, atol=1e-2)
+    assert torch.allclose(first.sample(first.apply(motion, model), latent=first.empty(frames)), expected, atol=1e-4)
