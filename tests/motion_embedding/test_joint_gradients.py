@@ -12,7 +12,7 @@ from motion_embedding.backbones import find_backbone
 from motion_embedding.checkpointing import Checkpoints
 from motion_embedding.install import Installation
 from motion_embedding.trainable import TrainableMotion
-from tests import small_ltxv, small_wan
+from tests import small_cosmos, small_hunyuan, small_ltxv, small_mochi, small_wan
 from tests.joint_rig import fill
 
 pytestmark = pytest.mark.host
@@ -40,11 +40,36 @@ def ltxv(guides: int = 0) -> tuple[nn.Module, torch.Tensor, dict]:
     return fill(small_ltxv.network(blocks=3)).double(), x, given
 
 
+def hunyuan(version: str = "1", **more: torch.Tensor) -> tuple[nn.Module, torch.Tensor, dict]:
+    network = fill(small_hunyuan.network(version)).double()
+    network.pe_embedder.register_forward_hook(lambda module, inputs, turns: turns.double())  # else float32 throughout
+    given = {"context": random(1, 5, small_hunyuan.TEXT, seed=1), **more}
+    if version == "1":
+        given |= {"y": random(1, small_hunyuan.LABEL, seed=2), "guidance": random(1, seed=3).abs()}
+    return network, random(1, network.in_channels, FRAMES, HEIGHT, WIDTH), given
+
+
+def mochi() -> tuple[nn.Module, torch.Tensor, dict]:
+    given = {"context": random(1, 5, small_mochi.TEXT, seed=1), "attention_mask": torch.ones(1, 5), "num_tokens": 4}
+    return fill(small_mochi.network()).double(), random(1, 12, FRAMES, HEIGHT, WIDTH), given
+
+
+def cosmos() -> tuple[nn.Module, torch.Tensor, dict]:
+    network = fill(small_cosmos.network(num_blocks=3)).double()
+    return network, random(1, 16, FRAMES, HEIGHT, WIDTH), {"context": random(1, 5, small_cosmos.TEXT, seed=1)}
+
+
 NETWORKS: dict[str, Callable[[], tuple[nn.Module, torch.Tensor, dict]]] = {
     "Wan": lambda: wan("2.1 T2V"),
     "Wan after a reference picture": lambda: wan("2.1 control"),
     "LTX-Video": ltxv,
     "LTX-Video with a guide": lambda: ltxv(guides=1),
+    "HunyuanVideo": hunyuan,
+    "HunyuanVideo with a guiding frame": lambda: hunyuan(guiding_frame_index=torch.zeros(1, dtype=torch.float64)),
+    "HunyuanVideo after a reference picture": lambda: hunyuan(ref_latent=random(1, 16, 1, HEIGHT, WIDTH, seed=4)),
+    "HunyuanVideo 1.5": lambda: hunyuan("1.5"),
+    "Mochi": mochi,
+    "Cosmos Predict2": cosmos,
 }
 
 
