@@ -87,17 +87,23 @@ def test_a_lora_on_a_projection(cosmos) -> None:
     assert torch.allclose(cosmos.sample(cosmos.apply(motion, changed)), expected, atol=1e-3)
 
 
-def test_picture_to_video(cosmos, pack) -> None:
-    """The first frame of the latent is given and masked; the host tells the network so in an own channel."""
-    model = small_cosmos.joint(pack, in_channels=17)
+@pytest.fixture(scope="module")
+def from_picture(comfy, pack):
+    return small_cosmos.joint(pack, in_channels=17)
+
+
+MASK = torch.tensor([0.0, 1.0, 1.0]).view(1, 1, FRAMES, 1, 1).expand(-1, -1, -1, 8, 6)
+
+
+def test_a_picture_is_the_first_frame(from_picture) -> None:
+    """Given in the latent, and masked; the host tells the network so in an own channel."""
+    model = from_picture
     motion, given = model.motion(), model.clip()
-    mask = torch.ones(1, 1, FRAMES, 8, 6)
-    mask[:, :, :1] = 0
 
     def sample(patcher) -> torch.Tensor:
         import nodes
 
-        latent = {"samples": given, "noise_mask": mask}
+        latent = {"samples": given, "noise_mask": MASK}
         with torch.inference_mode():
             return nodes.common_ksampler(patcher, 0, 2, 2.5, "euler", "simple", model.positive, model.negative, latent)[
                 0
@@ -107,7 +113,23 @@ def test_picture_to_video(cosmos, pack) -> None:
         expected = sample(model.model)
     assert (expected - sample(model.model)).abs().max() > 1e-2
     assert torch.allclose(sample(model.apply(motion)), expected, atol=1e-3)
-    assert all(np.isfinite(model.train(steps=2).losses))
+
+
+def test_a_picture_is_clean_in_training(from_picture) -> None:
+    """The network sees it as it is, at the time 0, and it counts for nothing in the loss."""
+    model = from_picture
+    trained = model.train(latent={"samples": model.clip(), "noise_mask": MASK}, start_percent=0.3, end_percent=0.5)
+    clip = model.model.model.process_latent_in(model.clip())
+    percent, noise = first_draw(clip, 0.3, 0.5)
+    time = sigma_at(percent) / (1 + sigma_at(percent))
+    times = time * MASK
+    seen = torch.cat([(1 - times) * clip + times * noise, 1 - MASK], 1)
+    with torch.inference_mode():
+        velocity = model.model.model.diffusion_model(seen, times[:, 0, :, 0, 0], context=model.positive[0][0])
+    error = (velocity - (noise - clip)) * MASK
+    assert trained.losses[0] == pytest.approx(error.square().mean().item(), rel=1e-3)
+    learnt = trained.embedding.layers["blocks.9"].value["self_attn"]
+    assert learnt.abs().amax(-1).min() > 0, "the first frame is part of the motion nevertheless"
 
 
 def invert(cosmos, **changes) -> torch.Tensor:
