@@ -219,7 +219,8 @@ class _TrainingLoop(comfy.samplers.Sampler):
             parameters = self.trainable.allocate(clip.device, self.initial)
             self._fit_into(comfy.model_management.get_free_memory(clip.device))
             optimiser = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
-            scaler = torch.amp.GradScaler(clip.device.type, enabled=model_wrap.inner_model.get_dtype() == torch.float16)
+            computes = model_wrap.inner_model.manual_cast_dtype or model_wrap.inner_model.get_dtype()
+            scaler = torch.amp.GradScaler(clip.device.type, enabled=computes == torch.float16)
             for step in range(recipe.steps):
                 comfy.model_management.throw_exception_if_processing_interrupted()
                 percent = spread(step, offset, max(recipe.start_percent, 1e-3), min(recipe.end_percent, 1 - 1e-3))

@@ -164,7 +164,7 @@ class Joint:
                 for column in range(self.columns):
                     out[token] = rows[frame] if rows.ndim == 2 else rows[y, column, frame]
                     token += 1
-        return out
+        return out.to(x)
 
     def _from_slices(self, layer: str, query_key: torch.Tensor, value: torch.Tensor) -> Callable:
         def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
