@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from torch import nn
 
 from .base import TemporalAttention
-from .joint import JointTokens, inner
+from .joint import JointTokens
 
 
 class CosmosPredict2(JointTokens):
     family = "cosmos_predict2"
     patch = (2, 2)
     frames_each = 4
-    presets = {"recommended": inner, "all": list}
 
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:
         own = ("t_embedding_norm", "patch_temporal", "blocks")

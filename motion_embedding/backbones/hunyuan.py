@@ -13,7 +13,7 @@ from dataclasses import replace
 from torch import nn
 
 from .base import Call, TemporalAttention
-from .joint import JointTokens, fused, inner
+from .joint import JointTokens, fused
 
 
 class HunyuanVideo(JointTokens):
@@ -21,7 +21,6 @@ class HunyuanVideo(JointTokens):
     patch = (2, 2)
     frames_each = 4
     in_place = True
-    presets = {"recommended": inner, "all": list}
 
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:
         network = next((module for module in model.modules() if self._is_own(module)), None)

@@ -38,6 +38,12 @@ def frame_major(addition: torch.Tensor, own: tuple[int, int], grid: tuple[int, i
     return rearrange(planes, "(g f) c h w -> g (f h w) c", g=groups, f=frames)
 
 
+def inner(attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
+    """The middle half: as much motion as all of them on the tiny Wan, for half the values (``transformer_form``)."""
+    count = len(attentions)
+    return list(attentions[count // 4 : count - count // 4])
+
+
 class JointTokens(Backbone):
     """Families whose latents are ``[B, C, F, h, w]`` and whose tokens are ``[B, (leading) F h w (trailing), C]``.
 
@@ -47,6 +53,13 @@ class JointTokens(Backbone):
 
     patch: tuple[int, int]
     longest = LONGEST
+    presets = {
+        "paper": inner,
+        "paper + next level": inner,
+        "paper + next level + mid": inner,
+        "recommended": inner,
+        "all": list,
+    }
 
     def call(
         self, x: torch.Tensor, groups: Sequence[int], name: str = "latent_image", frames: int | None = None
@@ -68,12 +81,6 @@ class JointTokens(Backbone):
         out = x.clone()
         out.unflatten(0, (len(rows), -1))[:, :, own] += rows[:, None]
         return out
-
-
-def inner(attentions: Sequence[TemporalAttention]) -> list[TemporalAttention]:
-    """The middle half, where frames mix most."""
-    count = len(attentions)
-    return list(attentions[count // 4 : count - count // 4])
 
 
 def fused(layer: str, module: nn.Module) -> TemporalAttention:

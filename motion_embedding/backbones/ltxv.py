@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .base import Call, TemporalAttention
-from .joint import JointTokens, inner
+from .joint import JointTokens
 
 _OWN = ("patchify_proj", "adaln_single", "transformer_blocks", "scale_shift_table")
 
@@ -22,7 +22,6 @@ class LTXV(JointTokens):
     family = "ltxv"
     patch = (1, 1)
     in_place = True
-    presets = {"recommended": inner, "all": list}
 
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:
         network = next((module for module in model.modules() if all(hasattr(module, name) for name in _OWN)), None)

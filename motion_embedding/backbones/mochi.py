@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from torch import nn
 
 from .base import TemporalAttention
-from .joint import JointTokens, fused, inner
+from .joint import JointTokens, fused
 
 
 class Mochi(JointTokens):
     family = "mochi"
     patch = (2, 2)
     frames_each = 6
-    presets = {"recommended": inner, "all": list}
 
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:
         network = next((m for m in model.modules() if hasattr(m, "t5_yproj") and hasattr(m, "blocks")), None)

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..errors import InputError
 from .base import Call, TemporalAttention
-from .joint import JointTokens, inner
+from .joint import JointTokens
 from .pictures import FAR, distance, far_message
 
 _PLACE = re.compile(r"(?:^|\.)(blocks\.\d+)\.self_attn$")
@@ -27,7 +27,6 @@ class Wan(JointTokens):
     family = "wan"
     patch = (2, 2)
     frames_each = 4
-    presets = {"recommended": inner, "all": list}
 
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:
         found = []
