@@ -22,6 +22,7 @@ from tests import small_sd15, small_svd
 
 WIDTH = 320
 _BUFFER = 2**16
+_TEXT = "cond_stage_model.transformer."
 _LARGE = {"model_channels": WIDTH, "channel_mult": [1, 1, 1, 1]}
 
 
@@ -84,6 +85,19 @@ def save_controlnet(path: Path) -> Path:
     return _save(path, strided(_shapes("control_model.", build)))
 
 
+def save_clip_l(path: Path) -> Path:
+    """For ``CLIPLoader`` of type ``sd3``, whose texts are as wide as those of Wan's and LTX-Video's encoders."""
+    return _save(path, {k.removeprefix(_TEXT): weight for k, weight in _clip_text().items()})
+
+
+def save_wan_vae(path: Path, width: int = 8) -> Path:
+    """For ``VAELoader``: that of Wan 2.1, narrow."""
+    from comfy.ldm.wan.vae import WanVAE
+
+    weights = strided(_shapes("", lambda: WanVAE(dim=width, z_dim=16, temperal_downsample=[False, True, True])))
+    return _save(path, {k: torch.ones(v.shape) if k.endswith("gamma") else v for k, v in weights.items()})
+
+
 def save_lora(path: Path, rank: int = 2) -> Path:
     """For ``LoraLoaderModelOnly``, on :func:`save_sd15`: changes of a spatial attention's projections."""
     block = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_"
@@ -114,7 +128,7 @@ def _clip_text() -> dict[str, torch.Tensor]:
     def build() -> torch.nn.Module:
         return comfy.clip_model.CLIPTextModel(config, torch.float32, "meta", comfy.ops.disable_weight_init)
 
-    shapes = _shapes("cond_stage_model.transformer.", build)
+    shapes = _shapes(_TEXT, build)
     return strided({k: s for k, s in shapes.items() if "text_projection" not in k})
 
 
