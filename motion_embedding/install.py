@@ -57,17 +57,15 @@ class _Adding(NamedTuple):
         """additions: for each projection that the module is, as :meth:`Source.addition`."""
         if self.parts is None:
             return run(x if additions[0] is None else self.backbone.add(x, additions[0], self.call))
-        output, pieces = run(x), []
+        output = run(x)
         for addition, part in zip(additions, self.parts, strict=True):
-            piece = output[..., part]
             if addition is not None:
                 rows = addition.flatten(0, -2)
                 given = run(torch.cat([rows, torch.zeros_like(rows[:1])])[None])[0, :, part]
                 given = (given[:-1] - given[-1:]).unflatten(0, addition.shape[:-1])
-                piece = self.backbone.add(piece, given, self.call)
-            pieces.append(piece)
-        end = self.parts[-1].stop
-        return torch.cat([*pieces, output[..., end:]], dim=-1)
+                # In place: what else the module gives is several times as large, and would be copied along.
+                output[..., part] = self.backbone.add(output[..., part], given, self.call)
+        return output
 
 
 class _Change(NamedTuple):
