@@ -83,6 +83,10 @@ class Joint:
     def layers(self) -> list[str]:
         return [*self.fused, *self.split]
 
+    def value_of(self, layer: str) -> nn.Module:
+        """The module that gives the values."""
+        return self.fused[layer] if layer in self.fused else self.split[layer][2]
+
     @property
     def rows(self) -> int:
         return self.height // self.patch
@@ -171,8 +175,8 @@ class Joint:
             x, width = inputs[0], inputs[0].shape[-1]
             given = [self._on_tokens(layer, x, rows) for rows in (query_key, query_key, value)]
             slices = [slice(i * width, (i + 1) * width) for i in range(3)]
-            bias = [None if module.bias is None else module.bias[part] for part in slices]
-            own = [linear(x + m, module.weight[s], b) for m, s, b in zip(given, slices, bias, strict=True)]
+            bias = [None if module.bias is None else module.bias[part].to(x) for part in slices]
+            own = [linear(x + m, module.weight[s].to(x), b) for m, s, b in zip(given, slices, bias, strict=True)]
             return torch.cat([*own, output[..., 3 * width :]], dim=-1)
 
         return hook

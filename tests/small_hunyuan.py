@@ -47,10 +47,13 @@ def network(version: str = "1", dtype: torch.dtype = torch.float32, **changes: A
     return HunyuanVideo(**config(version, **changes), dtype=dtype, operations=comfy.ops.disable_weight_init)
 
 
-def joint(pack: ModuleType, version: str = "1", **changes: Any) -> Joint:
-    """By the stock loader."""
-    name = "_".join(["tiny_hunyuan", version, *map(str, changes.values())])
-    model = load(name, fill(network(version, **changes)).state_dict())
+def joint(
+    pack: ModuleType, version: str = "1", weight_dtype: str = "default", saved: Any = torch.float32, **changes: Any
+) -> Joint:
+    """By the stock loader. saved: the type of the weights in the file."""
+    name = "_".join(["tiny_hunyuan", version, str(saved), *map(str, changes.values())])
+    weights = fill(network(version, **changes)).state_dict()
+    model = load(name, {name: weight.to(saved) for name, weight in weights.items()}, weight_dtype)
     inner = model.model.diffusion_model
     labels = torch.randn(2, 1, LABEL, generator=torch.Generator().manual_seed(8))
     positive, negative = (text(TEXT, seed=5 + i, pooled_output=label) for i, label in enumerate(labels))
