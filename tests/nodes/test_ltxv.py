@@ -118,3 +118,31 @@ def test_what_the_noise_mask_keeps_is_clean_in_training(ltxv) -> None:
         )
     error = (said - (noise - clip))[:, :, :FRAMES].square().mean().item()
     assert trained.losses[0] == pytest.approx(error, rel=1e-4)
+
+
+def test_two_motions_over_a_lora_on_the_same_layers(ltxv) -> None:
+    import comfy.sd
+
+    generator, width, lora = torch.Generator().manual_seed(11), small_ltxv.HIDDEN, {}
+    for name in ("to_q", "to_k", "to_v"):
+        key = f"diffusion_model.{LAYERS[1]}.attn1.{name}"
+        lora[f"{key}.lora_down.weight"] = torch.randn(4, width, generator=generator) * 0.1
+        lora[f"{key}.lora_up.weight"] = torch.randn(width, 4, generator=generator)
+    with torch.inference_mode():
+        changed = comfy.sd.load_lora_for_models(ltxv.model, None, lora, 1.0, 0.0)[0]
+    one, other = ltxv.motion(), ltxv.motion(0.3, LAYERS[1:3])
+    with ltxv.by_hand(one), ltxv.by_hand(other):
+        expected, without = ltxv.sample(changed), ltxv.sample()
+    assert (expected - without).abs().max() > 1e-2
+    assert torch.allclose(ltxv.sample(ltxv.apply(other, ltxv.apply(one, changed))), expected, atol=1e-4)
+
+
+def test_a_context_window_that_reaches_into_the_guides(ltxv) -> None:
+    """The last two of eight frames are guides; of the window, the first three frames are the clip's."""
+    calls, family = ltxv.part("backbones.base"), ltxv.part("backbones.ltxv").LTXV()
+    guides = {"keyframe_idxs": torch.zeros(1, 3, 2 * 4 * 3)}
+    call = calls.Call(frames=5, height=4, width=3).within((3, 4, 5, 6, 7), 8)
+    cut = family.extended(call, None, guides)
+    assert (cut.frames, cut.window, cut.length) == (3, (3, 4, 5), 6)
+    assert family.extended(calls.Call(frames=8, height=4, width=3), None, guides).frames == 6
+    assert family.extended(call, None, {}) is call

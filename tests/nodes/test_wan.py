@@ -267,3 +267,23 @@ def test_context_windows_of_the_host(first, schedule, stride, loop) -> None:
     assert len(set(windows.seen)) > 1
     assert not torch.allclose(first.sample(model, latent=first.empty(frames)), expected, atol=1e-2)
     assert torch.allclose(first.sample(first.apply(motion, model), latent=first.empty(frames)), expected, atol=1e-4)
+
+
+def test_a_first_frame_that_the_noise_mask_keeps(models) -> None:
+    """As Wan22ImageToVideoLatent gives it to the 5B model: clean and at level 0, with no loss there."""
+    import comfy.latent_formats
+
+    wan = models["2.2 5B"]
+    mask = torch.ones(1, 1, FRAMES, wan.height, wan.width)
+    mask[:, :, 0] = 0
+    latent = {"samples": wan.clip(), "noise_mask": mask}
+    trained = wan.train(latent=latent, steps=1, start_percent=0.3, end_percent=0.7)
+    clip = comfy.latent_formats.Wan22().process_in(wan.clip())
+    percent, noise = first_draw(clip, 0.3, 0.7)
+    time = shifted(percent)
+    noisy = torch.where(mask > 0, (1 - time) * clip + time * noise, clip)
+    levels = torch.tensor([[0.0, 1000 * time, 1000 * time]])
+    with torch.inference_mode():
+        said = wan.model.model.diffusion_model(noisy, levels, context=wan.positive[0][0])
+    error = ((said - (noise - clip)) * mask).square().mean().item()
+    assert trained.losses[0] == pytest.approx(error, rel=1e-4)
