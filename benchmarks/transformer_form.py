@@ -34,7 +34,8 @@ from .clips import CLIPS, Clip
 
 CACHE = ROOT / ".cache" / "transformer_form"
 CLIP_NAMES = ("left", "circle", "bounce", "fall")
-SCENES, STEPS, GUIDANCE, SHIFT = 3, 20, 2.0, 3.0
+SCENES, STEPS, GUIDANCE = 3, 20, 2.0
+TRAINED_SHIFT, WAN_SHIFT = 3.0, 8.0  # of the noise levels the tiny Wan was trained at, and that the host takes for Wan
 TOKENS = FRAMES * 8 * 8
 
 
@@ -43,6 +44,7 @@ class Variant:
     """recipe: changes of the training. rank: of the values, cut after it. longest: side of the values' grid.
 
     after: the query-key rows are added behind the rotation by position, instead of going through it.
+    shift: of the noise levels, in learning and sampling; the larger, the longer it stays noisy.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Variant:
     longest: int = 16
     after: bool = False
     without: bool = False
+    shift: float = TRAINED_SHIFT
 
 
 def layers(*numbers: int) -> dict[str, str]:
@@ -65,12 +68,19 @@ VARIANTS = [
     Variant("all 8 layers, plain, until 0.5"),
     Variant("until 1", debias={"until": 1.0}),
     Variant("until 0.3", debias={"until": 0.3}),
+    Variant("until 0.2", debias={"until": 0.2}),
+    Variant("by difference, until 0.3", debias={"value": "difference", "until": 0.3}),
+    Variant("by difference without frame 0", debias={"value": "difference_without_first", "until": 0.5}),
+    Variant("without the mean", debias={"value": "without_mean", "query_key": "without_mean", "until": 0.5}),
+    Variant("without the mean, until 0.3", debias={"value": "without_mean", "query_key": "without_mean", "until": 0.3}),
     Variant("by difference", debias={"value": "difference", "until": 0.5}),
     Variant("query-key alone", value=0.0),
     Variant("value alone", query_key=0.0),
     Variant("values cut to rank 16", rank=16),
     Variant("values cut to rank 4", rank=4),
     Variant("layers 2 to 5", layers(2, 3, 4, 5)),
+    Variant("layers 2 to 5, until 0.3", layers(2, 3, 4, 5), debias={"until": 0.3}),
+    Variant("layers 2 to 5, by difference", layers(2, 3, 4, 5), debias={"value": "difference", "until": 0.5}),
     Variant("layers 0 to 3", layers(0, 1, 2, 3)),
     Variant("layers 4 to 7", layers(4, 5, 6, 7)),
     Variant("layers 4 and 5", layers(4, 5)),
@@ -82,6 +92,9 @@ VARIANTS = [
     Variant("learnt at low noise", {"start_percent": 0.5}),
     Variant("rate 0.02", {"learning_rate": 0.02}),
     Variant("50 steps", {"steps": 50}),
+    Variant("no motion, shift 8", without=True, shift=WAN_SHIFT),
+    Variant("layers 2 to 5, until 0.5, shift 8", layers(2, 3, 4, 5), shift=WAN_SHIFT),
+    Variant("layers 2 to 5, until 0.3, shift 8", layers(2, 3, 4, 5), debias={"until": 0.3}, shift=WAN_SHIFT),
 ]
 
 
@@ -89,13 +102,12 @@ def start() -> in_process.Host:
     """The tiny Wan through the host's own loader, with its text encoder and VAE."""
     in_process.boot()
     import comfy.sd
-    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
     spec = importlib.util.spec_from_file_location("tiny_wan_node", ROOT / "demo/tiny_wan/comfyui_node/__init__.py")
     node = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(node)
     model = comfy.sd.load_diffusion_model(str(MODEL), {"dtype": torch.float32})
-    return in_process.Host(ModelSamplingSD3().patch(model, SHIFT)[0], node.load_text(), node.load_frames())
+    return in_process.Host(model, node.load_text(), node.load_frames())
 
 
 class BehindRotation:
@@ -121,7 +133,11 @@ class BehindRotation:
 
 class Bench:
     def __init__(self) -> None:
+        from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
         self.host = start()
+        shifts = (TRAINED_SHIFT, WAN_SHIFT)
+        self.models = {shift: ModelSamplingSD3().patch(self.host.model, shift)[0] for shift in shifts}
         self.backbone, attentions = self.host.part("backbones").find_backbone(self.host.model.model)
         self.count = len(attentions)
 
@@ -152,11 +168,11 @@ class Bench:
     def embedding(self, variant: Variant, clip: Clip) -> Any:
         files = self.host.part("files")
         recipe = {"layers": "all", **variant.recipe}
-        key = json.dumps([recipe, variant.longest, variant.after], sort_keys=True)
+        key = json.dumps([recipe, variant.longest, variant.after, variant.shift], sort_keys=True)
         slug = "".join(c if c.isalnum() else "_" for c in key)
         path = CACHE / "embeddings" / f"{clip.name}-{slug}.safetensors"
         if not path.exists():
-            training, model = self.host.part("training"), self.host.model
+            training, model = self.host.part("training"), self.models[variant.shift]
             with self.form(variant) as made:
                 if variant.after:
                     model = BehindRotation(lambda name: made[0].query_key.get(name), self.count).on(model)
@@ -167,7 +183,7 @@ class Bench:
 
     def model(self, variant: Variant, clip: Clip) -> Any:
         if variant.without:
-            return self.host.model
+            return self.models[variant.shift]
         embedding, layer_embedding = self.embedding(variant, clip), self.host.part("embedding").LayerEmbedding
         if variant.rank:
             cut = {
@@ -176,7 +192,7 @@ class Bench:
             }
             embedding = embedding.replace(layers=cut)
         embedding = embedding.replace(debias=self.host.part("debias").Debias(**variant.debias))
-        apply, model = self.host.part("injection").apply_embedding, self.host.model
+        apply, model = self.host.part("injection").apply_embedding, self.models[variant.shift]
         if variant.after:
             rows = {name: layer.query_key for name, layer in embedding.layers.items()}
             return apply(BehindRotation(rows.get, self.count).on(model), embedding, 0.0, variant.value)

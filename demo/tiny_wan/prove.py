@@ -36,8 +36,7 @@ PROOF = Proof(
     title="Wan 2.1",
     install=install,
     loading={
-        "transformer": node("UNETLoader", "Transformer", unet_name=MODEL.name, weight_dtype="default"),
-        "model": node("ModelSamplingSD3", "Noise levels", model=["transformer", 0], shift=3.0),
+        "model": node("UNETLoader", "Transformer", unet_name=MODEL.name, weight_dtype="default"),
         "text": node("ME_Demo_LoadTinyWanTextAndVAE", "Text and VAE"),
         "empty": node("EmptyHunyuanLatentVideo", "Empty", width=_EMPTY, height=_EMPTY, length=_LENGTH, batch_size=1),
     },
