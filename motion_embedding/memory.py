@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from .backbones import TemporalAttention
+from .backbones import Backbone, Call, TemporalAttention
+from .backbones.joint import JointTokens
 from .checkpointing import Checkpoints
 
 _BYTES_PER_VALUE = 16  # itself, its gradient and two moments of AdamW, in float32
+_PEAK = 32  # what a transformer's block keeps, in tensors as large as its input; 28 to 47 in memory_on_paper
 _USABLE = 0.9  # of the free memory; the rest is for what is made and dropped on the way
 
 
@@ -28,6 +30,21 @@ def learning(blocks: Sequence[nn.Module], chosen: Sequence[TemporalAttention]) -
     queries = {attention.query for attention in chosen}
     first = next((i for i, block in enumerate(blocks) if queries & set(block.modules())), 0)
     return list(blocks[first:])
+
+
+def expected(
+    backbone: Backbone, call: Call, chosen: Sequence[TemporalAttention], blocks: int, itemsize: int
+) -> int | None:
+    """Bytes to have ready before the model is loaded; None where only a run of the model can tell.
+
+    blocks: how many are in the graph. What they need to run again, what one of them keeps, and the motion.
+    """
+    if not isinstance(backbone, JointTokens) or not chosen:
+        return None
+    rows, columns = backbone.tokens(call)
+    hidden = call.frames * rows * columns * chosen[0].width * itemsize
+    height, width = backbone.grid_of(call)
+    return hidden * (blocks + _PEAK) + of_values(sum((height * width + 1) * call.frames * a.width for a in chosen))
 
 
 def needs(own: int, kept: int, checkpoints: Checkpoints, free: int) -> str:

@@ -12,7 +12,7 @@ def prediction_type(model_sampling) -> str:
     """The model's prediction space, read off the host's class: one of those of :func:`~.losses.own_target`."""
     names = {c.__name__ for c in type(model_sampling).__mro__}
     for name, prediction in _SPACES.items():
-        if name in names:
+        if name in names and "EDM" not in names:  # which is a V_PREDICTION of another sign
             return prediction
     raise InputError("model", "its prediction type is not known to this pack.", "Use an epsilon, v, x0 or flow model.")
 

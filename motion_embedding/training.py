@@ -39,8 +39,7 @@ from .spatial_lora import SpatialLora, call_of_still
 from .trainable import TrainableMotion
 
 PREVIEW_EVERY = 10
-# What training keeps, in multiples of what the host reserves for sampling; less where blocks can run again.
-_KEPT, _KEPT_AT_LEAST = 6, 3
+_KEPT, _KEPT_AT_LEAST = 6, 3  # times what the host reserves for sampling; less where blocks can run again
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,11 @@ def train_motion(
         latents, positive = out_of_inference(latents), out_of_inference(positive)
         patcher = with_source(model, trainable)
         blocks = backbone.blocks(model.model.diffusion_model)
-        reserve = partial(_reserve_for_activations, _KEPT_AT_LEAST if blocks else _KEPT)
-        patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, reserve)
         checkpoints = options_of(patcher)[KEY].checkpoints = Checkpoints(learning(blocks, chosen), backbone.in_place)
+        size = (model.model.manual_cast_dtype or model.model.get_dtype()).itemsize
+        wanted = memory.expected(backbone, call, chosen, len(checkpoints.blocks), size)
+        reserve = partial(_reserve, wanted, _KEPT_AT_LEAST if blocks else _KEPT)
+        patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, reserve)
         if any("control" in settings for _, settings in positive):
             patcher.set_model_input_block_patch_after_skip(_own_copy)
         patcher.model_options.pop("context_handler", None)  # a motion is learnt on the whole clip at once
@@ -138,11 +139,11 @@ def train_motion(
         return Trained(result(), loop.history)
 
 
-def _reserve_for_activations(factor: int, executor, model, noise_shape, conds, model_options=None):
-    """Has the host free memory for what ``backward`` needs, several times what sampling does.
-
-    The shape serves for the estimate alone; a larger batch stands for the saved activations.
-    """
+def _reserve(wanted: int | None, factor: int, executor, model, noise_shape, conds, model_options=None):
+    """Has the host free ``wanted`` bytes for what ``backward`` needs, or ``factor`` times what sampling does.
+    The shape serves for the estimate alone: a larger batch stands for the saved activations."""
+    if wanted is not None:
+        factor = math.ceil(wanted / model.model.memory_required([2 * noise_shape[0], *noise_shape[1:]]))
     shape = [factor * noise_shape[0], *noise_shape[1:]]
     return executor(model, shape, conds, model_options=model_options)
 

@@ -70,11 +70,15 @@ class JointTokens(Backbone):
         """Rows and columns of a frame's tokens; what the patches do not divide is padded."""
         return -(-call.height // self.patch[0]), -(-call.width // self.patch[1])
 
-    def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:
+    def grid_of(self, call: Call) -> tuple[int, int]:
+        """Of the values."""
         return capped(self.tokens(call), self.longest)
 
+    def grid(self, x: torch.Tensor, call: Call) -> tuple[int, int]:
+        return self.grid_of(call)
+
     def add(self, x: torch.Tensor, addition: torch.Tensor, call: Call) -> torch.Tensor:
-        rows = frame_major(addition, self.grid(x, call), self.tokens(call))
+        rows = frame_major(addition, self.grid_of(call), self.tokens(call))
         own = slice(call.leading, call.leading + rows.shape[1])
         if rows.shape[1] == x.shape[1]:
             return (x.unflatten(0, (len(rows), -1)) + rows[:, None]).flatten(0, 1)
