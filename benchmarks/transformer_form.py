@@ -133,9 +133,9 @@ class BehindRotation:
 
 class Bench:
     def __init__(self) -> None:
+        self.host = start()  # makes the host's modules importable
         from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-        self.host = start()
         shifts = (TRAINED_SHIFT, WAN_SHIFT)
         self.models = {shift: ModelSamplingSD3().patch(self.host.model, shift)[0] for shift in shifts}
         self.backbone, attentions = self.host.part("backbones").find_backbone(self.host.model.model)
