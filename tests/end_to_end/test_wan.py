@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from demo.host import Server
+from demo.host import ROOT, Server
 from demo.run import shipped
 from motion_embedding import files
+from motion_embedding.benchmark.workflow import load, set_inputs, to_prompt
 from tests import small_wan, tiny_checkpoints
+from tests.end_to_end.test_templates import decode
 from tests.joint_rig import fill
 
 pytestmark = pytest.mark.server
@@ -31,6 +33,22 @@ def models(base: Path, comfy: Path) -> None:
         save_file(weights, base / "models" / "diffusion_models" / f"wan {variant}.safetensors")
     tiny_checkpoints.save_clip_l(base / "models" / "text_encoders" / "wide.pt")
     tiny_checkpoints.save_wan_vae(base / "models" / "vae" / "wan.pt")
+
+
+MODEL = {"unet_name": "wan 2.1 T2V.safetensors"}
+SAMPLING = {
+    "wan_text_to_video": {"Sample without.steps": 2, "Sample with.steps": 2},
+    "wan2.2_text_to_video": {
+        "Sample, high noise.steps": 2,
+        "Sample, high noise.end_at_step": 1,
+        "Sample, low noise.steps": 2,
+        "Sample, low noise.start_at_step": 1,
+    },
+}
+SAVED = {
+    "wan_text_to_video": ("my_wan_motion", {"wan_text_to_video_without_motion", "wan_text_to_video_with_motion"}),
+    "wan2.2_text_to_video": ("my_wan2.2_motion", {"wan2.2_text_to_video"}),
+}
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
@@ -108,3 +126,25 @@ def test_a_clips_motion_is_learnt_and_put_into_another(server: Server, models: N
         assert frames[name].shape == (FRAMES, SIZE, SIZE, 3)
     assert (latents["with"] - latents["without"]).abs().max() > 1e-2
     assert np.abs(frames["with"] - frames["without"]).max() >= 1
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+def test_the_templates_run_as_shipped_but_for_files_and_sizes(server: Server, models: None, name: str) -> None:
+    prompt = to_prompt(load(ROOT / "workflows" / f"{name}.json"), server.object_info())
+    titles = {item["_meta"]["title"] for item in prompt.values()}
+    small = {"width": SIZE, "height": SIZE}
+    changes = {
+        **dict.fromkeys(("Model", "High noise model", "Low noise model"), MODEL),
+        "Text encoder": {"clip_name": "wide.pt", "type": "sd3"},
+        "VAE": {"vae_name": "wan.pt"},
+        "Reference clip": {"file": server.upload(shipped("circle").video), "frames": FRAMES, **small},
+        "Empty clip": small,
+        "Learn the motion": {"steps": 2},
+    }
+    values = {f"{title}.{key}": value for title in titles & set(changes) for key, value in changes[title].items()}
+    written = server.outputs(server.run(set_inputs(prompt, values | SAMPLING[name])))
+    motion, videos = SAVED[name]
+    shown = {path.name.rpartition("_0")[0]: decode(path) for path in written if path.suffix == ".mp4"}
+    assert set(shown) == videos
+    assert {video.shape for video in shown.values()} == {(FRAMES, SIZE, SIZE, 3)}
+    assert files.load(server.base / "models" / "motion_embeddings" / f"{motion}.safetensors").frames == LATENT_FRAMES
