@@ -35,19 +35,16 @@ def models(base: Path, comfy: Path) -> None:
     tiny_checkpoints.save_wan_vae(base / "models" / "vae" / "wan.pt")
 
 
-MODEL = {"unet_name": "wan 2.1 T2V.safetensors"}
-SAMPLING = {
-    "wan_text_to_video": {"Sample without.steps": 2, "Sample with.steps": 2},
-    "wan2.2_text_to_video": {
-        "Sample, high noise.steps": 2,
-        "Sample, high noise.end_at_step": 1,
-        "Sample, low noise.steps": 2,
-        "Sample, low noise.start_at_step": 1,
-    },
+TWO_STEPS = {
+    "Sample without": {"steps": 2},
+    "Sample with": {"steps": 2},
+    "Sample, high noise": {"steps": 2, "end_at_step": 1},
+    "Sample, low noise": {"steps": 2, "start_at_step": 1},
 }
 SAVED = {
     "wan_text_to_video": ("my_wan_motion", {"wan_text_to_video_without_motion", "wan_text_to_video_with_motion"}),
     "wan2.2_text_to_video": ("my_wan2.2_motion", {"wan2.2_text_to_video"}),
+    "wan2.2_image_to_video": ("my_wan2.2_i2v_motion", {"wan2.2_image_to_video"}),
 }
 
 
@@ -128,21 +125,29 @@ def test_a_clips_motion_is_learnt_and_put_into_another(server: Server, models: N
     assert np.abs(frames["with"] - frames["without"]).max() >= 1
 
 
-@pytest.mark.parametrize("name", SAMPLING)
-def test_the_templates_run_as_shipped_but_for_files_and_sizes(server: Server, models: None, name: str) -> None:
+@pytest.mark.parametrize("name", SAVED)
+def test_the_templates_run_as_shipped_but_for_files_and_sizes(
+    server: Server, models: None, name: str, tmp_path: Path
+) -> None:
     prompt = to_prompt(load(ROOT / "workflows" / f"{name}.json"), server.object_info())
     titles = {item["_meta"]["title"] for item in prompt.values()}
-    small = {"width": SIZE, "height": SIZE}
+    variant = "2.1 I2V" if "image" in name else "2.1 T2V"
+    Image.effect_noise((SIZE, SIZE), 60).save(picture := tmp_path / "noise.png")
+    model, small = {"unet_name": f"wan {variant}.safetensors"}, {"width": SIZE, "height": SIZE}
     changes = {
-        **dict.fromkeys(("Model", "High noise model", "Low noise model"), MODEL),
+        **dict.fromkeys(("Model", "High noise model", "Low noise model"), model),
+        **dict.fromkeys(("Empty clip", "Look of the reference", "Begin with the picture"), small),
         "Text encoder": {"clip_name": "wide.pt", "type": "sd3"},
         "VAE": {"vae_name": "wan.pt"},
         "Reference clip": {"file": server.upload(shipped("circle").video), "frames": FRAMES, **small},
-        "Empty clip": small,
+        "New picture": {"image": server.upload(picture)},
         "Learn the motion": {"steps": 2},
+        **TWO_STEPS,
     }
+    if variant == "2.1 T2V":
+        del changes["Look of the reference"]  # there it is words
     values = {f"{title}.{key}": value for title in titles & set(changes) for key, value in changes[title].items()}
-    written = server.outputs(server.run(set_inputs(prompt, values | SAMPLING[name])))
+    written = server.outputs(server.run(set_inputs(prompt, values)))
     motion, videos = SAVED[name]
     shown = {path.name.rpartition("_0")[0]: decode(path) for path in written if path.suffix == ".mp4"}
     assert set(shown) == videos
