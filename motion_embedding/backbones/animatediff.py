@@ -15,6 +15,7 @@ from torch import nn
 
 from ..errors import InputError
 from .base import Call, FramesOnBatch, TemporalAttention, add_position_major, halved_grid
+from .host_unet import parts
 from .unet3d import UNet3D
 
 _SIDES = ("down_blocks", "mid_block", "up_blocks")
@@ -78,6 +79,15 @@ class AnimateDiff(FramesOnBatch):
 
     def may_become(self, model: nn.Module) -> bool:
         return _is_unet(model)
+
+    def blocks(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[nn.Module]:
+        following: dict[str, list[nn.Module]] = {}
+        for place, module in (pair for other in beside for pair in _beside(other)):
+            following.setdefault(place, []).append(module.temporal_transformer)
+        found: list[nn.Module] = []
+        for place, block in _blocks(model):
+            found += [*parts([block]), *following.get(place, ())]
+        return found
 
     def spatial_linears(self, model: nn.Module) -> list[nn.Linear]:
         """Those of the UNet's spatial transformers; motion modules lie in the same blocks and mix frames."""

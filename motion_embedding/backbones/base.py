@@ -148,8 +148,11 @@ class Backbone(ABC):
     def add(self, x: torch.Tensor, addition: torch.Tensor, call: Call) -> torch.Tensor:
         """``x`` with ``addition [G, P, F, C]`` on its tokens; G is 1 or the number of groups, P is 1 or positions."""
 
-    def blocks(self, model: nn.Module) -> list[nn.Module]:
-        """The modules, in order of use, that training may run again in ``backward`` instead of keeping all they did."""
+    def blocks(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[nn.Module]:
+        """The modules, in order of use, that training may run again in ``backward`` instead of keeping all they did.
+
+        None lies in another, and together they hold every temporal attention. beside: as in :meth:`attentions`.
+        """
         return []
 
     def spatial_linears(self, model: nn.Module) -> list[nn.Linear]:

@@ -27,5 +27,5 @@ class CosmosPredict2(JointTokens):
             found.append(TemporalAttention(f"blocks.{index}", "self_attn", part.q_proj, part.k_proj, part.v_proj))
         return found
 
-    def blocks(self, model: nn.Module) -> list[nn.Module]:
+    def blocks(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[nn.Module]:
         return list(model.blocks)

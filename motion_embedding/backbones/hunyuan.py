@@ -35,7 +35,7 @@ class HunyuanVideo(JointTokens):
         refined = hasattr(getattr(module, "txt_in", None), "individual_token_refiner")
         return refined and hasattr(module, "single_blocks") and tuple(module.patch_size) == (1, *self.patch)
 
-    def blocks(self, model: nn.Module) -> list[nn.Module]:
+    def blocks(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[nn.Module]:
         return [*model.double_blocks, *model.single_blocks]
 
     def extended(self, call: Call, model: nn.Module, conditioning: Mapping[str, object]) -> Call:

@@ -35,7 +35,7 @@ class Latte(Backbone):
                 found.append(TemporalAttention(place[1], "attn1", part.to_q, part.to_k, part.to_v))
         return found
 
-    def blocks(self, model: nn.Module) -> list[nn.Module]:
+    def blocks(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[nn.Module]:
         pairs = zip(model.transformer_blocks, model.temporal_transformer_blocks, strict=True)
         return [block for pair in pairs for block in pair]
 

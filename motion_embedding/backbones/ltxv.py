@@ -31,7 +31,7 @@ class LTXV(JointTokens):
             found.append(TemporalAttention(f"transformer_blocks.{index}", "attn1", part.to_q, part.to_k, part.to_v))
         return found
 
-    def blocks(self, model: nn.Module) -> list[nn.Module]:
+    def blocks(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[nn.Module]:
         return list(model.transformer_blocks)
 
     def extended(self, call: Call, model: nn.Module, conditioning: Mapping[str, object]) -> Call:

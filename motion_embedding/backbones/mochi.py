@@ -25,5 +25,5 @@ class Mochi(JointTokens):
             return []
         return [fused(f"blocks.{i}", block.attn.qkv_x) for i, block in enumerate(network.blocks)]
 
-    def blocks(self, model: nn.Module) -> list[nn.Module]:
+    def blocks(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[nn.Module]:
         return list(model.blocks)

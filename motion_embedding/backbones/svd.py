@@ -16,6 +16,7 @@ from torch import nn
 
 from ..errors import InputError
 from .base import Call, FramesOnBatch, TemporalAttention, add_position_major, halved_grid
+from .host_unet import parts
 from .pictures import FAR, distance, far_message
 from .unet3d import UNet3D
 
@@ -39,6 +40,9 @@ class SVD(FramesOnBatch):
             if place and attention is not None:
                 found.append(TemporalAttention(place[1], "attn1", attention.to_q, attention.to_k, attention.to_v))
         return found
+
+    def blocks(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[nn.Module]:
+        return list(parts([*model.input_blocks, model.middle_block, *model.output_blocks]))
 
     def spatial_linears(self, model: nn.Module) -> list[nn.Linear]:
         """Those of the ``transformer_blocks`` and the projections around them."""

@@ -7,7 +7,8 @@ built with ``double_self_attention``), and in ``transformer_in`` right behind th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 import torch
 from torch import nn
@@ -63,6 +64,18 @@ def _paper_next_and_mid(attentions: Sequence[TemporalAttention]) -> list[Tempora
     return [a for a in attentions if a in chosen or a.layer.startswith(_MIDDLE)]
 
 
+def _parts(level: nn.Module) -> Iterator[nn.Module]:
+    """Of one level, in order of use. Whole levels would not do: one keeps more than half of all that is kept.
+
+    A temporal convolution comes in fours of a norm, a nonlinearity and a convolution; only the first two of each run
+    again, since a convolution with frozen weights needs nothing that it would have to give anew.
+    """
+    names = ("resnets", "temp_convs", "attentions", "temp_attentions")
+    for resnet, convolutions, *mixing in zip_longest(*(getattr(level, name, ()) for name in names)):
+        yield from (resnet, *convolutions.children())
+        yield from (part for part in mixing if part is not None)
+
+
 class UNet3D(Backbone):
     family = "unet3d"
     presets = {
@@ -88,9 +101,12 @@ class UNet3D(Backbone):
                 ]
         return attentions
 
-    def blocks(self, model: nn.Module) -> list[nn.Module]:
+    def blocks(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[nn.Module]:
         found = _find_unet(model)
-        return [*found[1].down_blocks, found[1].mid_block, *found[1].up_blocks] if found else []
+        if found is None:
+            return []
+        levels = [*found[1].down_blocks, found[1].mid_block, *found[1].up_blocks]
+        return [found[1].transformer_in, *(part for level in levels for part in _parts(level))]
 
     def spatial_linears(self, model: nn.Module) -> list[nn.Linear]:
         """Those of the ``attentions`` blocks, diffusers' ``Transformer2DModel``; ``temp_attentions`` mix frames."""

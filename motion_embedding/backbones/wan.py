@@ -36,7 +36,7 @@ class Wan(JointTokens):
                 found.append(TemporalAttention(place[1], "self_attn", module.q, module.k, module.v))
         return found
 
-    def blocks(self, model: nn.Module) -> list[nn.Module]:
+    def blocks(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[nn.Module]:
         return list(model.blocks)
 
     def extended(self, call: Call, model: nn.Module, conditioning: Mapping[str, object]) -> Call:

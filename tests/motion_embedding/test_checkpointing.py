@@ -91,7 +91,7 @@ def test_what_was_open_is_opened_again() -> None:
         out.square().sum().backward()
         results.append(rows.grad)
     torch.testing.assert_close(results[0], results[1])
-    assert opened == [3.0, 3.0, 3.0, 3.0]  # each call, and each of two blocks again
+    assert opened == [3.0, 3.0, 3.0]  # each call, and the one of two blocks that it changes
 
 
 def test_what_a_block_keeps_is_measured() -> None:
@@ -112,7 +112,38 @@ def test_what_a_block_keeps_is_measured() -> None:
     with checkpoints.around(nullcontext), torch.no_grad():
         out = block(x)
     assert torch.equal(out, block(x)) and not out.requires_grad
-    assert checkpoints.costs == {0: Cost(kept=3 * 4 * 4, input=3 * 8 * 4)}
+    assert checkpoints.costs == {0: Cost(kept=3 * 4 * 4, input=3 * 8 * 4, flop=2 * 3 * 8 * 4)}
+
+
+def test_work_ends_where_backward_has_all_it_needs() -> None:
+    """Of ``second(tanh(first(x)))``, that is before ``second``: it gives what comes after the block."""
+
+    class Two(nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__(nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 100))
+            self.requires_grad_(False)
+
+    for block, flop in ((Two(), 2 * 3 * 8 * 4), (nn.Sequential(nn.SiLU(), nn.Conv1d(8, 9, 1).requires_grad_(False)), 0)):
+        checkpoints = Checkpoints([block])
+        checkpoints.measuring = True
+        with checkpoints.around(nullcontext), torch.no_grad():
+            block(torch.randn(3, 8) if flop else torch.randn(3, 8, 5))
+        assert checkpoints.costs[0].flop == flop
+
+
+def test_what_frees_most_for_its_work_runs_again_first() -> None:
+    costs = [Cost(1000, 100, 10**6), Cost(800, 100, 10**3), Cost(500, 100, 0)]
+    assert plan(costs, 2300) == set()
+    assert plan(costs, needed(costs, {1, 2})) == {1, 2}
+    assert plan(costs, needed(costs, {0, 1}) - 1) == {0, 1, 2}
+
+
+def test_none_runs_again_that_others_have_made_needless() -> None:
+    """The first by what it is worth frees too little; with the second, which is large, it need not run again."""
+    costs = [Cost(100, 20, 10), Cost(10**6, 10, 10**9)]
+    assert costs[0].worth() > costs[1].worth()
+    free = needed(costs, {1})
+    assert needed(costs, {0}) > free and plan(costs, free) == {1}
 
 
 def test_as_few_blocks_as_fit_and_the_greediest_first() -> None:
