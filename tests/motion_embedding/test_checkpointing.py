@@ -123,11 +123,12 @@ def test_work_ends_where_backward_has_all_it_needs() -> None:
             super().__init__(nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 100))
             self.requires_grad_(False)
 
-    for block, flop in ((Two(), 2 * 3 * 8 * 4), (nn.Sequential(nn.SiLU(), nn.Conv1d(8, 9, 1).requires_grad_(False)), 0)):
+    convolution = nn.Sequential(nn.SiLU(), nn.Conv1d(8, 9, 1).requires_grad_(False))
+    for block, shape, flop in ((Two(), (3, 8), 2 * 3 * 8 * 4), (convolution, (3, 8, 5), 0)):
         checkpoints = Checkpoints([block])
         checkpoints.measuring = True
         with checkpoints.around(nullcontext), torch.no_grad():
-            block(torch.randn(3, 8) if flop else torch.randn(3, 8, 5))
+            block(torch.randn(shape))
         assert checkpoints.costs[0].flop == flop
 
 
@@ -139,11 +140,11 @@ def test_what_frees_most_for_its_work_runs_again_first() -> None:
 
 
 def test_none_runs_again_that_others_have_made_needless() -> None:
-    """The first by what it is worth frees too little; with the second, which is large, it need not run again."""
-    costs = [Cost(100, 20, 10), Cost(10**6, 10, 10**9)]
+    """The first by what it is worth frees too little; with the large ones, which free enough, it need not run again."""
+    costs = [Cost(100, 30, 10), Cost(10**6, 10, 10**9), Cost(10**6, 10, 10**9)]
     assert costs[0].worth() > costs[1].worth()
-    free = needed(costs, {1})
-    assert needed(costs, {0}) > free and plan(costs, free) == {1}
+    free = needed(costs, {1, 2})
+    assert needed(costs, {0, 1}) > free and plan(costs, free) == {1, 2}
 
 
 def test_as_few_blocks_as_fit_and_the_greediest_first() -> None:
