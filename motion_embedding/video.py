@@ -115,6 +115,10 @@ class _Reader:
         """Whether something failed to decode, or reading stopped clearly before the promised end."""
         return self.clip.damaged or (math.isfinite(self.promised) and self.promised - self.reached > 0.25)
 
+    def want(self, time: float) -> None:
+        """From here on, nothing is wanted but the frame nearest to ``time`` and later ones."""
+        self.clip.wanted = max(self.clip.wanted, self._offset + time)
+
     def frames(self, start: float) -> Iterator[TimedFrame]:
         for absolute in self.clip.frames(self._offset + start):
             frame = absolute._replace(time=absolute.time - self._offset)
@@ -131,8 +135,7 @@ def _collect(reader: _Reader, request: VideoRequest) -> tuple[torch.Tensor, list
     """Rendered frames ``[F, H, W, 3]`` and their times; F is what the clip has, at most what is asked."""
     stream, pixel_aspect = reader.frames(request.start), reader.clip.pixel_aspect
     if request.fps:
-        ticks = (request.start + index * request.stride / request.fps for index in count())
-        chosen = nearest_in_time(stream, ticks)
+        chosen = nearest_in_time(stream, _ticks(reader, request))
     else:
         chosen = islice(from_nearest(stream, request.start), 0, None, request.stride)
     frames, canvas, times = torch.empty(0), None, []
@@ -141,15 +144,25 @@ def _collect(reader: _Reader, request: VideoRequest) -> tuple[torch.Tensor, list
             source = upright_size(frame.picture, pixel_aspect)
             canvas = canvas_for(source, request.width, request.height, request.resize, request.multiple_of)
             frames = _allocate(request.frames, canvas.height, canvas.width)
+            # Through numpy: torch would wake all its threads for every little copy, which the decoder needs.
+            pixels = frames.numpy()
         index = len(times)
         if times and times[-1] == frame.time:
-            frames[index] = frames[index - 1]
+            pixels[index] = pixels[index - 1]
         else:
-            frames[index] = torch.from_numpy(render(frame.picture, canvas, pixel_aspect))
+            pixels[index] = render(frame.picture, canvas, pixel_aspect)
         times.append(frame.time)
         reader.kept = len(times)
     complete = len(times) == len(frames)
     return (frames if complete else frames[: len(times)].clone()), times
+
+
+def _ticks(reader: _Reader, request: VideoRequest) -> Iterator[float]:
+    """Times to take frames at, asked for one after the other."""
+    for index in count():
+        tick = request.start + index * request.stride / request.fps
+        reader.want(tick)
+        yield tick
 
 
 def nearest_in_time(frames: Iterator[TimedFrame], targets: Iterator[float]) -> Iterator[TimedFrame]:

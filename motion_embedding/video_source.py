@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from .errors import InputError
+from .video_packets import PacketPlan
 
 TIME_TOLERANCE = 1e-6
 """Seconds below which two times are the same."""
@@ -40,9 +42,14 @@ class Clip:
     pixel_aspect: float = 1.0
     damaged: bool = False
     """Set while reading: something could not be decoded."""
+    wanted: float = 0.0
+    """Seconds before which nothing is wanted but the last frame. May be raised while reading, to save decoding."""
 
     def frames(self, start: float = 0.0) -> Iterator[TimedFrame]:
-        """Frames in order of time, beginning at or before the last one that is not after ``start`` (seconds)."""
+        """Frames in order of time, beginning at or before the last one that is not after ``start`` (seconds).
+
+        Where ``wanted`` has been raised, frames in front of the last one that is not after it may be missing.
+        """
         raise NotImplementedError
 
 
@@ -62,12 +69,17 @@ class TensorClip(Clip):
             yield TimedFrame(index / self.rate, 1 / self.rate, picture)
 
 
+class _LedAstrayError(Exception):
+    """A frame that had to come did not: the file is damaged there, or its time stamps are not true."""
+
+
 class FileClip(Clip):
     """A container that FFmpeg reads."""
 
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
         self._container, self._stream = container, stream
         stream.thread_type = "AUTO"
+        self._leaves_out = True
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         self.rate = rate if 0 < rate <= _UNUSUAL_RATE else None
         self.pixel_aspect = float(stream.sample_aspect_ratio or 1) or 1.0
@@ -78,6 +90,16 @@ class FileClip(Clip):
             self.length = container.duration / av.time_base
 
     def frames(self, start: float = 0.0) -> Iterator[TimedFrame]:
+        self.wanted = max(self.wanted, start)
+        try:
+            yield from self._from(start)
+        except _LedAstrayError:
+            self._leaves_out = False
+            if self.wanted <= 0:
+                self._container.seek(0)
+            yield from self._from(self.wanted)
+
+    def _from(self, start: float) -> Iterator[TimedFrame]:
         if start > 0 and self._seek(start):
             decoded = self._decode()
             first = next(decoded, None)
@@ -101,31 +123,39 @@ class FileClip(Clip):
 
     def _decode(self) -> Iterator[TimedFrame]:
         duration = 1 / self.rate if self.rate else 0.0
-        expected = 0.0
-        for picture in self._pictures():
+        expected, latest = 0.0, -math.inf
+        codec = self._stream.codec_context.name if self._leaves_out else ""
+        plan = PacketPlan(self._container.demux(self._stream), codec, self._time)
+        for picture in self._pictures(plan):
             stamp = picture.pts if picture.pts is not None else picture.dts
-            time = expected if stamp is None else float(stamp * picture.time_base) - self._origin
+            time = expected if stamp is None else self._time(stamp)
             # The duration of a frame came late to PyAV; the rate serves where it is missing.
             ticks = getattr(picture, "duration", None)
             if ticks and picture.time_base:
                 duration = float(ticks * picture.time_base)
             expected = time + duration
+            if latest < plan.due() < time:
+                raise _LedAstrayError
+            latest = max(latest, time)
             yield TimedFrame(time, duration, picture)
+        if latest < plan.due():
+            raise _LedAstrayError
 
-    def _pictures(self) -> Iterator[av.VideoFrame]:
-        """Everything that decodes; what does not is skipped and noted in ``damaged``."""
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except (av.FFmpegError, OSError):
-                self.damaged = True
-                yield from self._decoded(None)
-                return
+    def _time(self, stamp: int) -> float:
+        return float(stamp * self._stream.time_base) - self._origin
+
+    def _pictures(self, plan: PacketPlan) -> Iterator[av.VideoFrame]:
+        """Everything wanted that decodes; what does not is skipped and noted in ``damaged``."""
+        decoder = self._stream.codec_context
+        for packet, afresh, needless in plan.steps(lambda: self.wanted):
+            if afresh:
+                decoder.flush_buffers()
+            decoder.skip_frame = "NONREF" if needless else "DEFAULT"
             self.damaged |= packet.is_corrupt
             yield from self._decoded(packet)
+        if plan.failed:
+            self.damaged = True
+            yield from self._decoded(None)
 
     def _decoded(self, packet: av.Packet | None) -> Iterator[av.VideoFrame]:
         try:
