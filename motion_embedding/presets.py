@@ -15,6 +15,7 @@ class Recipe:
     """How to train. Percent runs from pure noise (0) to the clean clip (1), as everywhere in ComfyUI.
 
     loss: one of ``losses.LOSSES``.
+    focus: how much oftener high noise is visited than low; 1 visits all percents alike (``noise_levels.spread``).
     value_form: how freely values vary over the picture: ``full``, or the polynomials of ``spatial.DEGREES``.
     checkpointing: one of ``checkpointing.CHOICES``.
     """
@@ -26,6 +27,7 @@ class Recipe:
     seed: int = 0
     start_percent: float = 0.0
     end_percent: float = 1.0
+    focus: float = 1.0
     weight_decay: float = 0.01
     value_form: str = "full"
     checkpointing: str = "automatic"
