@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import nn
 
 KEY = "motion_embedding_beside"
@@ -15,3 +17,9 @@ class Beside:
 
     def __deepcopy__(self, memo: dict) -> Beside:
         return self
+
+
+def modules_beside(options: Mapping[str, object] | None) -> tuple[nn.Module, ...]:
+    """What runs beside a model with these ``transformer_options``."""
+    beside = (options or {}).get(KEY)
+    return beside.modules if isinstance(beside, Beside) else ()

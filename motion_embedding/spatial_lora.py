@@ -16,6 +16,7 @@ from torch import nn
 
 from .errors import InputError
 from .injection import KEY
+from .optimising import adamw
 
 RANK = 32
 LEARNING_RATE = 5e-4
@@ -38,7 +39,7 @@ class SpatialLora:
             self.adapters = [_new_adapter(linear).to(device) for linear in self.linears]
         self.parameters = [p for a in self.adapters for p in (a.lora_up.weight, a.lora_down.weight)]
         self.freeze(True)
-        self.optimiser = torch.optim.AdamW(self.parameters, LEARNING_RATE)
+        self.optimiser = adamw(self.parameters, LEARNING_RATE)
 
     def draw(self, frames: int) -> int | None:
         """The frame to learn from in this step; None in the steps it sits out."""
