@@ -50,6 +50,8 @@ class MotionEmbedding:
         of video each latent frame but the first stands for.
     inverted_noise: ``[C, F, h, w]``, the reference clip inverted to the noise it could have come from; of variance 1
         unless inverted as published. None when it does not travel with the embedding.
+    values_error: how far the values are from what was learnt, since they were saved compact: the root mean square of the
+        difference as a share of theirs. 0 as learnt.
     boundary: the noise level between the halves of a motion for two models, see ``experts``; 0 for other motions.
     """
 
@@ -64,6 +66,7 @@ class MotionEmbedding:
     training: Mapping[str, Any] = field(default_factory=dict)
     inverted_noise: torch.Tensor | None = None
     boundary: float = 0.0
+    values_error: float = 0.0
 
     def __post_init__(self) -> None:
         for name, layer in self.layers.items():

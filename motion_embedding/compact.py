@@ -1,0 +1,58 @@
+"""The values of an embedding in few bytes: small factors in eight bits a number, as close as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from .embedding import MotionEmbedding
+from .low_rank import from_bytes, relative_error, smallest, to_bytes
+
+VALUE, POSITIONS, CHANNELS, SCALES = PARTS = ("value", "positions", "channels", "scales")
+ERROR = 0.5
+"""What motion does not notice, see ``benchmarks/RESULTS.md``, File size: fidelity falls by less than 2 %."""
+_ROUNDING = 0.02  # what eight bits cost at most; closer than that nothing has to be kept
+
+Parts = dict[str, torch.Tensor]
+
+
+def packed(values: torch.Tensor, error: float) -> Parts:
+    """``values [h, w, F, C]`` at most ``error`` away, and the rounding to eight bits on top, as the parts of a file.
+
+    Those that factors would not make smaller stay as they are.
+    """
+    factors = smallest(values.float(), error)
+    if factors.numbers + 4 * factors.rank >= 2 * values.numel():
+        return {VALUE: values}
+    return dict(zip((POSITIONS, CHANNELS, SCALES), to_bytes(factors), strict=True))
+
+
+def unpacked(parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """``[h, w, F, C]`` of what :func:`packed` made, in float32."""
+    if VALUE in parts:
+        return parts[VALUE].float()
+    return from_bytes(parts[POSITIONS], parts[CHANNELS], parts[SCALES]).values()
+
+
+def parts_of(embedding: MotionEmbedding, error: float) -> tuple[dict[str, dict[str, Parts]], float]:
+    """The parts by layer and attention, and how far their values are from what was learnt, measured on all of them.
+
+    error: from what was learnt, as :func:`~.low_rank.relative_error` has it, for the values of every attention. Of an
+        embedding that has been compact before only what is left of it is spent, so that saving again costs nothing.
+        0 leaves all values as they are.
+    """
+    if not error:
+        whole_values = {n: {k: {VALUE: v} for k, v in layer.value.items()} for n, layer in embedding.layers.items()}
+        return whole_values, embedding.values_error
+    before = min(embedding.values_error, 0.99)
+    left = max((error**2 - before**2) / (1 - before**2), _ROUNDING**2) ** 0.5
+    parts, lost, whole = {}, 0.0, 0.0
+    for name, layer in embedding.layers.items():
+        parts[name] = {attention: packed(value, left) for attention, value in layer.value.items()}
+        for attention, value in layer.value.items():
+            energy = float(value.double().square().sum())
+            whole += energy
+            lost += energy * relative_error(value.float(), unpacked(parts[name][attention])) ** 2
+    now = lost / whole if whole else 0.0
+    return parts, (embedding.values_error**2 + (1 - embedding.values_error**2) * now) ** 0.5
