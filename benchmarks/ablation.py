@@ -34,7 +34,7 @@ from motion_embedding.metrics.tracks import track_points
 from .ablation_table import figure, markdown, summarise, write_csv
 from .clips import CLIPS, Clip
 from .in_process import Host, start
-from .variants import VARIANTS, Variant
+from .variants import TRAINING, VARIANTS, Variant
 
 CACHE = ROOT / ".cache" / "ablation"
 SEEDS = (1, 2)
@@ -85,7 +85,7 @@ class Bench:
                 self.host.model,
                 self.host.prompt(clip.look.prompt),
                 self.host.encode(clip.frames),
-                training.Recipe(**recipe),
+                training.Recipe(**TRAINING | recipe),
             )
             files.save(trained.embedding, path, torch.float32)
         return files.load(path)

@@ -31,6 +31,7 @@ from motion_embedding.atomic import replacing
 from . import in_process
 from .ablation import measure
 from .clips import CLIPS, Clip
+from .variants import TRAINING
 
 CACHE = ROOT / ".cache" / "transformer_form"
 CLIP_NAMES = ("left", "circle", "bounce", "fall")
@@ -41,7 +42,7 @@ TOKENS = FRAMES * 8 * 8
 
 @dataclass(frozen=True)
 class Variant:
-    """recipe: changes of the training. rank: of the values, cut after it. longest: side of the values' grid.
+    """recipe: changes of ``TRAINING``. rank: of the values, cut after it. longest: side of the values' grid.
 
     after: the query-key rows are added behind the rotation by position, instead of going through it.
     shift: of the noise levels, in learning and sampling; the larger, the longer it stays noisy.
@@ -177,7 +178,7 @@ class Bench:
                 if variant.after:
                     model = BehindRotation(lambda name: made[0].query_key.get(name), self.count).on(model)
                 prompt, latents = self.host.prompt(clip.look.prompt), self.host.encode(clip.frames)
-                trained = training.train_motion(model, prompt, latents, training.Recipe(**recipe))
+                trained = training.train_motion(model, prompt, latents, training.Recipe(**TRAINING | recipe))
             files.save(trained.embedding, path, torch.float32)
         return files.load(path)
 

@@ -18,7 +18,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Variant:
-    """recipe: changes to the default training; None for no embedding. debias: the fields of ``Debias``."""
+    """recipe: changes to ``TRAINING``; None for no embedding. debias: the fields of ``Debias``."""
 
     group: str
     name: str
@@ -31,6 +31,8 @@ class Variant:
     camera_clips: bool = False
 
 
+# How every row is trained unless it says otherwise, whatever the presets say today.
+TRAINING = {"steps": 200, "learning_rate": 0.1, "focus": 1.0}
 _DIFFERENCE = {"value": "difference"}
 _PAPER = {"loss": "debiased_hybrid", "learning_rate": 0.02, "steps": 350, "layers": "paper"}
 
