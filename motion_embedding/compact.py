@@ -1,4 +1,4 @@
-"""The values of an embedding in few bytes: small factors in eight bits a number, as close as asked."""
+"""The values of an embedding in few bytes: small factors in four or eight bits a number, as close as asked."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ from .low_rank import from_bytes, relative_error, smallest, to_bytes
 VALUE, POSITIONS, CHANNELS, SCALES = PARTS = ("value", "positions", "channels", "scales")
 ERROR = 0.5
 """What motion does not notice, see ``benchmarks/RESULTS.md``, File size: fidelity falls by less than 2 %."""
-_ROUNDING = 0.02  # what eight bits cost at most; closer than that nothing has to be kept
+_FOUR_BITS_FROM = 0.3
+_ROUNDING = {4: 0.15, 8: 0.02}
+"""Bits to what they cost, as an error of its own; closer than that nothing has to be kept."""
 
 Parts = dict[str, torch.Tensor]
 
 
 def packed(values: torch.Tensor, error: float) -> Parts:
-    """``values [h, w, F, C]`` at most ``error`` away, and the rounding to eight bits on top, as the parts of a file.
+    """``values [h, w, F, C]`` about ``error`` away, rounding included, as the parts of a file.
 
     Those that factors would not make smaller stay as they are.
     """
-    factors = smallest(values.float(), error)
-    if factors.numbers + 4 * factors.rank >= 2 * values.numel():
-        return {VALUE: values}
-    return dict(zip((POSITIONS, CHANNELS, SCALES), to_bytes(factors), strict=True))
+    bits = 4 if error >= _FOUR_BITS_FROM else 8
+    truncation = max(error**2 - _ROUNDING[bits] ** 2, _ROUNDING[bits] ** 2) ** 0.5
+    factors = smallest(values.float(), truncation)
+    parts = dict(zip((POSITIONS, CHANNELS, SCALES), to_bytes(factors, bits), strict=True))
+    return parts if sum(map(_bytes, parts.values())) < 2 * values.numel() else {VALUE: values}
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.itemsize
 
 
 def unpacked(parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -39,14 +46,14 @@ def parts_of(embedding: MotionEmbedding, error: float) -> tuple[dict[str, dict[s
     """The parts by layer and attention, and how far their values are from what was learnt, measured on all of them.
 
     error: from what was learnt, as :func:`~.low_rank.relative_error` has it, for the values of every attention. Of an
-        embedding that has been compact before only what is left of it is spent, so that saving again costs nothing.
+        embedding that has been compact before only what is left of it is spent, so that saving again hardly costs any.
         0 leaves all values as they are.
     """
     if not error:
         whole_values = {n: {k: {VALUE: v} for k, v in layer.value.items()} for n, layer in embedding.layers.items()}
         return whole_values, embedding.values_error
     before = min(embedding.values_error, 0.99)
-    left = max((error**2 - before**2) / (1 - before**2), _ROUNDING**2) ** 0.5
+    left = max((error**2 - before**2) / (1 - before**2), 0.0) ** 0.5
     parts, lost, whole = {}, 0.0, 0.0
     for name, layer in embedding.layers.items():
         parts[name] = {attention: packed(value, left) for attention, value in layer.value.items()}

@@ -76,7 +76,7 @@ def save(embedding: MotionEmbedding, path: str | Path, dtype: torch.dtype = torc
 
 def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """In ``dtype``, but for what is compact and chose its own."""
-    own = tensor.dtype == torch.int8 or f".{compact.SCALES}." in name
+    own = not tensor.is_floating_point() or f".{compact.SCALES}." in name
     return tensor.detach().to("cpu", tensor.dtype if own else dtype).contiguous()
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-_STEPS = 127  # of eight bits with a sign
+_STEPS = {8: (127, 1e6), 4: (7, 2.75)}
+"""Bits to steps on either side of zero, and to where these end, in root mean squares: of few none may be far out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +71,45 @@ def smallest(values: torch.Tensor, error: float) -> Factors:
     return min((factorise(values, error, courses=courses) for courses in (False, True)), key=lambda f: f.numbers)
 
 
-def to_bytes(factors: Factors) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Positions and channels in eight bits a number, and the scale of every direction, ``[r]``, float32."""
-    across = tuple(range(factors.positions.ndim - 1))
-    along = tuple(range(1, factors.channels.ndim))
-    largest = factors.positions.abs().amax(across), factors.channels.abs().amax(along)
-    of_positions, of_channels = (m.float().clamp(min=torch.finfo(torch.float32).tiny) / _STEPS for m in largest)
-    channels = factors.channels / of_channels.view(-1, *[1] * len(along))
-    positions = (factors.positions / of_positions).round().to(torch.int8)
-    return positions, channels.round().to(torch.int8), of_positions * of_channels
+def to_bytes(factors: Factors, bits: int = 8) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Positions and channels in few bits a number, and the scale of every direction, ``[r]``, float32.
+
+    bits: 8, or 4, where two directions share a byte: ``[..., (r + 1) // 2]`` and ``[(r + 1) // 2, ...]``, uint8.
+    """
+    steps, clip = _STEPS[bits]
+    positions, scale = _rounded(factors.positions.float().movedim(-1, 0), steps, clip)
+    channels, other = _rounded(factors.channels.float(), steps, clip)
+    if bits == 4:
+        positions, channels = _paired(positions), _paired(channels)
+    return positions.movedim(0, -1).contiguous(), channels, scale * other
 
 
 def from_bytes(positions: torch.Tensor, channels: torch.Tensor, scales: torch.Tensor) -> Factors:
     """What :func:`to_bytes` was given, up to rounding; float32."""
-    return Factors(positions.float() * scales, channels.float())
+    if positions.dtype == torch.uint8:
+        positions, channels = _apart(positions.movedim(-1, 0)).movedim(0, -1), _apart(channels)
+    rank = len(scales)
+    return Factors(positions[..., :rank].float() * scales, channels[:rank].float())
+
+
+def _rounded(rows: torch.Tensor, steps: int, clip: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """``rows [r, ...]`` in whole steps, int8, and the step of each row; what is beyond ``clip`` times a row's root mean
+    square is cut to that."""
+    flat = rows.flatten(1)
+    reach = torch.minimum(flat.abs().amax(1), clip * flat.square().mean(1).sqrt())
+    step = reach.clamp(min=torch.finfo(torch.float32).tiny) / steps
+    return (flat / step[:, None]).round().clamp(-steps, steps).to(torch.int8).view_as(rows), step
+
+
+def _paired(rows: torch.Tensor) -> torch.Tensor:
+    """Two rows of four bits, -7 to 7, to a row of bytes; a last row without a partner gets zeros."""
+    rows = (rows + 8).to(torch.uint8)
+    even, odd = rows[0::2], rows[1::2]
+    odd = torch.cat([odd, torch.full_like(even[: len(even) - len(odd)], 8)])
+    return even | odd << 4
+
+
+def _apart(rows: torch.Tensor) -> torch.Tensor:
+    """The rows that :func:`_paired` was given, and zeros where there was no partner."""
+    both = torch.stack([rows & 15, rows >> 4], 1).flatten(0, 1)
+    return both.to(torch.int8) - 8

@@ -75,6 +75,27 @@ def test_eight_bits_are_off_by_half_a_step_at_most(courses) -> None:
     assert relative_error(factors.values(), from_bytes(positions, channels, scales).values()) < 0.01
 
 
-def test_a_direction_of_nothing_comes_back_as_nothing() -> None:
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_four_bits_share_bytes_and_come_back(rank) -> None:
+    """Whole numbers up to 7, one of them 7, are their own rounding: nothing may be lost, whatever the rank."""
+    generator = torch.Generator().manual_seed(rank)
+    positions = torch.randint(-7, 8, (2, 3, 4, rank), generator=generator).float()
+    channels = torch.randint(-7, 8, (rank, 5), generator=generator).float()
+    positions[0, 0, 0], channels[:, 0] = 7, -7
+    low, high, scales = to_bytes(Factors(positions, channels), bits=4)
+    assert low.dtype == high.dtype == torch.uint8
+    assert (low.shape, high.shape) == ((2, 3, 4, (rank + 1) // 2), ((rank + 1) // 2, 5))
+    assert torch.allclose(scales, torch.ones(rank))
+    factors = from_bytes(low, high, scales)
+    assert torch.equal(factors.values(), torch.tensordot(positions, channels, 1))
+
+
+def test_four_bits_cost_an_eighth_of_normal_numbers() -> None:
+    factors = factorise(random(8, 8, 8, 64), rank=8)
+    assert 0.1 < relative_error(factors.values(), from_bytes(*to_bytes(factors, 4)).values()) < 0.2
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_direction_of_nothing_comes_back_as_nothing(bits) -> None:
     factors = Factors(torch.zeros(2, 2, 3, 1), torch.zeros(1, 4))
-    assert torch.equal(from_bytes(*to_bytes(factors)).values(), torch.zeros(2, 2, 3, 4))
+    assert torch.equal(from_bytes(*to_bytes(factors, bits)).values(), torch.zeros(2, 2, 3, 4))
