@@ -50,8 +50,8 @@ class MotionEmbedding:
         of video each latent frame but the first stands for.
     inverted_noise: ``[C, F, h, w]``, the reference clip inverted to the noise it could have come from; of variance 1
         unless inverted as published. None when it does not travel with the embedding.
-    values_error: how far the values are from what was learnt, since they were saved compact: the root mean square of the
-        difference as a share of theirs. 0 as learnt.
+    values_error: how far the values are from what was learnt, since they were saved compact: the root mean square of
+        the difference as a share of theirs. 0 as learnt.
     boundary: the noise level between the halves of a motion for two models, see ``experts``; 0 for other motions.
     """
 
@@ -97,9 +97,10 @@ class MotionEmbedding:
         video = 1 + (self.frames - 1) * self.training.get("frames_each", 1)
         frames = f"{self.frames} frames" if video == self.frames else f"{self.frames} latent frames ({video} of video)"
         size = f"latent {self.width}x{self.height}, " if self.height else ""
-        noise = "" if self.inverted_noise is None else ", with its clip's inverted noise"
-        noise += f", for two models that change over at {self.boundary:g}" if self.boundary else ""
+        more = "" if self.inverted_noise is None else ", with its clip's inverted noise"
+        more += f", compact (values {self.values_error:.0%} off what was learnt)" if self.values_error else ""
+        more += f", for two models that change over at {self.boundary:g}" if self.boundary else ""
         return (
             f"{self.backbone}, {len(self.layers)} layers, {frames}, {size}"
-            f"{self.parameters / 1e6:.2f} M values, {self.debias.describe()}{noise}"
+            f"{self.parameters / 1e6:.2f} M values, {self.debias.describe()}{more}"
         )

@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..motion_embedding import files
+from ..motion_embedding.compact import ERROR
 from ..motion_embedding.debias import QUERY_KEY_STRATEGIES, VALUE_STRATEGIES, Debias
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.fit import check_range
@@ -20,6 +21,7 @@ register_folder()
 _STRENGTH = {"default": 1.0, "min": -10.0, "max": 10.0, "step": 0.01}
 _WINDOWS = {"over all": True, "in each": False}
 _PRECISIONS = {"half": torch.float16, "full": torch.float32}
+_SIZES = {"compact": ERROR, "full": 0.0}
 
 
 class ApplyMotionEmbedding(io.ComfyNode):
@@ -205,6 +207,14 @@ class SaveMotionEmbedding(io.ComfyNode):
                     optional=True,
                     tooltip="From Invert Video Noise: the noise of the same reference clip, to travel in the file.",
                 ),
+                io.Combo.Input(
+                    "size",
+                    options=list(_SIZES),
+                    default="compact",
+                    optional=True,
+                    tooltip="compact: the values as two small tables in few bits, several to a hundred times smaller; "
+                    "they are up to a half off, which the motion hardly shows. full: the values as learnt.",
+                ),
             ],
             outputs=[io.String.Output(display_name="path", tooltip="Where it was written.")],
         )
@@ -215,12 +225,14 @@ class SaveMotionEmbedding(io.ComfyNode):
         return verdict(lambda name: check_writable(target_path(name)), filename)
 
     @classmethod
-    def execute(cls, motion, filename, precision, inverted_noise=None) -> io.NodeOutput:
+    def execute(cls, motion, filename, precision, inverted_noise=None, size="full") -> io.NodeOutput:
+        """Graphs from before ``size`` existed write what they wrote."""
         if inverted_noise is not None:
             motion = motion.replace(inverted_noise=_first_noise(inverted_noise))
         path = unused(target_path(filename))
-        files.save(motion, path, _PRECISIONS[precision])
-        text = f"{path}\n{path.stat().st_size / 1e6:.2f} MB · {motion.describe()}{_misfit(motion)}"
+        error = files.save(motion, path, _PRECISIONS[precision], _SIZES[size])
+        written = motion.replace(values_error=error).describe()
+        text = f"{path}\n{path.stat().st_size / 1e6:.2f} MB · {written}{_misfit(motion)}"
         return io.NodeOutput(str(path), ui=ui.PreviewText(text))
 
 

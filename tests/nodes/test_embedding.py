@@ -214,6 +214,17 @@ class TestFiles:
         loaded = nodes.LoadMotionEmbedding.execute("deep/roundabout.safetensors").result[0]
         assert torch.equal(rig.sample(apply(rig.model, loaded)), rig.sample(apply(rig.model, motion)))
 
+    def test_a_compact_file_says_how_far_off_it_is_and_loads_as_any_other(self, rig, motion) -> None:
+        nodes = rig.part("nodes.embedding")
+        full = nodes.SaveMotionEmbedding.execute(motion, "whole", "half")
+        compact = nodes.SaveMotionEmbedding.execute(motion, "small", "half", size="compact")
+        sizes = [Path(saved.result[0]).stat().st_size for saved in (full, compact)]
+        assert sizes[1] < sizes[0] / 2
+        loaded = nodes.LoadMotionEmbedding.execute("small.safetensors").result[0]
+        assert 0.05 < loaded.values_error < 0.52
+        assert f"values {loaded.values_error:.0%} off what was learnt" in str(compact.ui.as_dict())
+        assert "compact" not in str(full.ui.as_dict())
+
     @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "", "folder/", "../../x.safetensors"])
     def test_names_outside_the_folder_are_refused_before_the_run(self, rig, name) -> None:
         answer = rig.part("nodes.embedding").SaveMotionEmbedding.validate_inputs(name)
