@@ -13,6 +13,7 @@ from .debias import Debias
 from .embedding import LayerEmbedding, MotionEmbedding
 from .errors import InputError
 from .install import Projection
+from .learnt_factors import product, rank_of, start
 from .spatial import DEGREES, expand, project
 
 
@@ -23,18 +24,21 @@ class TrainableMotion:
     :meth:`allocate` the parameters exist.
 
     value_form: ``full`` learns the values of every position; the polynomials of ``spatial.DEGREES`` learn a few
-        coefficients ``[K, F, C]`` instead, and the values follow from them.
+        coefficients ``[K, F, C]`` instead, and the values follow from them; ``low rank 16`` learns factors of that
+        rank, the positions' in ``value`` and the channels' in ``channels``.
     """
 
     settled = False
     whole = False
 
     def __init__(self, attentions: Sequence[TemporalAttention] = (), value_form: str = "full") -> None:
-        self.degree = None if value_form == "full" else DEGREES[value_form]
+        self.rank = rank_of(value_form)
+        self.degree = None if value_form == "full" or self.rank else DEGREES[value_form]
         self.choose(attentions)
         self.grids: dict[tuple[str, str], tuple[int, int]] = {}
         self.query_key: dict[str, nn.Parameter] = {}
         self.value: dict[tuple[str, str], nn.Parameter] = {}
+        self.channels: dict[tuple[str, str], nn.Parameter] = {}
         self.call: Call | None = None
 
     def choose(self, attentions: Sequence[TemporalAttention]) -> None:
@@ -82,15 +86,21 @@ class TrainableMotion:
             if layer not in self.query_key:
                 self.query_key[layer] = nn.Parameter(query_key.to(device, dtype, copy=True))
             learnable = value if self.degree is None else project(value, self.degree)
+            if self.rank:
+                factors = start(value, self.rank)
+                learnable = factors.positions
+                self.channels[layer, name] = nn.Parameter(factors.channels.to(device, dtype, copy=True))
             self.value[layer, name] = nn.Parameter(learnable.to(device, dtype, copy=True))
         return self.parameters()
 
     def _values(self, key: tuple[str, str]) -> torch.Tensor:
         """``[h, w, F, C]``."""
+        if self.rank:
+            return product(self.value[key], self.channels[key])
         return self.value[key] if self.degree is None else expand(self.value[key], *self.grids[key], self.degree)
 
     def parameters(self) -> list[nn.Parameter]:
-        return [*self.query_key.values(), *self.value.values()]
+        return [*self.query_key.values(), *self.value.values(), *self.channels.values()]
 
     def layers(self) -> dict[str, LayerEmbedding]:
         """What is learnt so far, copied off the device in float32."""
