@@ -25,6 +25,9 @@ test:
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	@if ! command -v npm >/dev/null; then echo "lint: the JavaScript is not checked, for want of npm"; else \
+		[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --ignore-scripts --no-audit --no-fund; \
+		npm run --silent lint && npm run --silent types; fi
 
 tiny-model: setup
 	.venv/bin/torchrun --nproc-per-node 2 -m demo.tiny_model.train --minutes $(MINUTES)

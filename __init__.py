@@ -10,6 +10,9 @@ async def comfy_entrypoint():
     from comfy_api.latest import ComfyExtension
 
     from .nodes import all_nodes
+    from .nodes.routes import register_routes
+
+    register_routes()
 
     class MotionEmbeddings(ComfyExtension):
         async def get_node_list(self):

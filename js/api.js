@@ -1,0 +1,60 @@
+/** What the editor asks the server for. */
+
+import { api } from "../../scripts/api.js";
+
+/**
+ * @typedef {{duration: number, fps: number, frames: number, width: number, height: number, rotation: number}} Clip
+ * @typedef {{frames: number, fps: number, width: number, height: number, start: number, end: number,
+ *   memory: number, warning: string | null}} Plan
+ * @typedef {{clip: Clip | null, plan: Plan | null, error: {input: string, message: string} | null}} Description
+ */
+
+/**
+ * What a clip holds and what the node would decode from it.
+ * @param {Record<string, string | number>} values the node's widgets
+ * @returns {Promise<Description>}
+ */
+export async function describeClip(values) {
+  const response = await api.fetchApi(`/motion_embeddings/video?${query(values)}`);
+  if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+  return response.json();
+}
+
+/**
+ * Address of a JPEG with `count` pictures of the clip side by side.
+ * @param {string} file
+ * @param {number} count
+ * @param {number} height
+ */
+export function filmStripAddress(file, count, height) {
+  return api.apiURL(`/motion_embeddings/film_strip?${query({ file, count, height })}`);
+}
+
+/**
+ * Address of the file itself.
+ * @param {string} file as the widget has it: `folder/name.mp4 [output]`
+ */
+export function fileAddress(file) {
+  const [, path = file, type = "input"] = file.match(/^(.*?)(?: \[(input|output|temp)\])?$/) ?? [];
+  const at = path.lastIndexOf("/");
+  const place = { filename: path.slice(at + 1), subfolder: path.slice(0, Math.max(0, at)), type };
+  return api.apiURL(`/view?${query(place)}`);
+}
+
+/**
+ * Puts a file into ComfyUI's input folder and tells its name there.
+ * @param {File} file
+ */
+export async function uploadFile(file) {
+  const body = new FormData();
+  body.append("image", file);
+  const response = await api.fetchApi("/upload/image", { method: "POST", body });
+  if (!response.ok) throw new Error(`${file.name} was not uploaded: ${response.status} ${response.statusText}`);
+  const { name, subfolder } = await response.json();
+  return subfolder ? `${subfolder}/${name}` : /** @type {string} */ (name);
+}
+
+/** @param {Record<string, string | number>} values */
+function query(values) {
+  return new URLSearchParams(Object.entries(values).map(([name, value]) => [name, String(value)])).toString();
+}
