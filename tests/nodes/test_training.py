@@ -120,6 +120,23 @@ def test_a_lost_loss_names_the_learning_rate(rig, monkeypatch) -> None:
     rig.assert_unchanged(before)
 
 
+def test_a_loss_that_is_lost_later_leaves_what_was_learnt_before(rig, monkeypatch) -> None:
+    error, kept, calls = rig.part("motion_embedding.errors").InputError, [], []
+    module = rig.part("motion_embedding.losses")
+
+    def lost_at_the_third(prediction, target, frame):
+        calls.append(1)
+        return (prediction - target).square().flatten(1).mean(1) * (float("nan") if len(calls) == 3 else 1.0)
+
+    monkeypatch.setitem(module.LOSSES, "base", lost_at_the_third)
+    with pytest.raises(error, match="the loss became nan at step 3"):
+        rig.train(steps=50, keep=kept.append)
+    expected = rig.train(steps=2).embedding
+    assert [e.training["done"] for e in kept] == [2]
+    for name, layer in kept[0].layers.items():
+        torch.testing.assert_close(layer.query_key, expected.layers[name].query_key)
+
+
 def test_going_on_from_a_motion(rig) -> None:
     first = rig.train(steps=20, learning_rate=0.05)
     further = rig.train(steps=1, learning_rate=1e-9, weight_decay=0.0, initial=first.embedding)
