@@ -13,6 +13,7 @@ from ..motion_embedding import files
 from ..motion_embedding.backbones import BACKBONES
 from ..motion_embedding.checkpointing import CHOICES
 from ..motion_embedding.errors import InputError
+from ..motion_embedding.learnt_factors import FORMS as LOW_RANKS
 from ..motion_embedding.losses import LOSSES
 from ..motion_embedding.node_text import tell
 from ..motion_embedding.plots import loss_curve
@@ -59,7 +60,7 @@ class TrainMotionEmbedding(io.ComfyNode):
                     default=0,
                     min=0,
                     max=20000,
-                    tooltip="Training steps; 100 to 400 is usual. 0: as the preset says.",
+                    tooltip="Training steps; 20 to 80 is usual. 0: as the preset says.",
                 ),
                 io.Float.Input(
                     "learning_rate",
@@ -68,7 +69,8 @@ class TrainMotionEmbedding(io.ComfyNode):
                     max=10.0,
                     step=1e-4,
                     round=False,
-                    tooltip="Step size; the paper's is 0.02, larger rates learn faster. 0: as the preset says.",
+                    tooltip="Step size; the paper's 0.02 takes hundreds of steps, and at 1 some models break. 0: as the "
+                    "preset says.",
                 ),
                 io.Combo.Input(
                     "loss",
@@ -130,11 +132,12 @@ class TrainMotionEmbedding(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "value_form",
-                    options=["full", *reversed(DEGREES)],
+                    options=["full", *reversed(DEGREES), *LOW_RANKS],
                     default="full",
                     optional=True,
-                    tooltip="How the values may vary over the picture. full: freely, for any motion. quadratic, "
-                    "linear: smoothly; mean: not at all. Less to learn, but hardly any motion on the demo's model.",
+                    tooltip="How the values may vary over the picture. full: freely, for any motion. low rank: freely, "
+                    "as mixtures of 4, 8 or 16 directions: a small fraction of the memory and of the file. quadratic, "
+                    "linear: smoothly; mean: not at all; hardly any motion on the demo's model.",
                 ),
                 io.Combo.Input(
                     "checkpointing",
