@@ -101,7 +101,7 @@ def test_the_strip_shows_the_middle_of_every_part(clip: Path) -> None:
 
 def test_a_long_clip_is_shown_by_its_key_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_clip(tmp_path / "clip.mp4", 40, options={"g": "10", "bf": "0", "sc_threshold": "0"})
-    monkeypatch.setattr(video_strip, "_PIXELS_AFFORDED", 4 * 64 * 48)
+    monkeypatch.setattr(video_strip, "_PIXELS_AFFORDED", 39 * 64 * 48)
     assert numbers(pictures(film_strip(path, read_facts(path), 4, 48), 4)) == [0, 10, 20, 30]
 
 
