@@ -6,7 +6,19 @@ from comfy_api.latest import io
 
 
 def all_nodes() -> list[type[io.ComfyNode]]:
-    from . import animatediff, embedding, experts, importing, measuring, model, noise, training, transform, video
+    from . import (
+        animatediff,
+        embedding,
+        experts,
+        importing,
+        measuring,
+        model,
+        noise,
+        previewing,
+        training,
+        transform,
+        video,
+    )
 
     return [
         *video.NODES,
@@ -15,6 +27,7 @@ def all_nodes() -> list[type[io.ComfyNode]]:
         *training.NODES,
         *embedding.NODES,
         *importing.NODES,
+        *previewing.NODES,
         *transform.NODES,
         *experts.NODES,
         *noise.NODES,

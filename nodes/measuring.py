@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import comfy.model_management
 import comfy.utils
 import folder_paths
-import numpy as np
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.metrics.host_encoder import HostEncoder
@@ -19,8 +17,8 @@ from ..motion_embedding.metrics.table import as_table
 from ..motion_embedding.metrics.tracks import track_points
 from ..motion_embedding.metrics.transfer import Evidence, gather, measure
 from ..motion_embedding.node_text import tell
-from ..motion_embedding.video import write_video
 from .common import CATEGORY, register_folder
+from .showing import clip_pixels, shown_video
 
 TRACKERS = "cotracker"
 LUCAS_KANADE = "lucas-kanade"
@@ -97,7 +95,7 @@ class MeasureMotionTransfer(io.ComfyNode):
         if clip is not None and clip_vision is None:
             raise InputError("clip", "it is wired without clip_vision.", "Wire Load CLIP Vision of the same CLIP too.")
         clips = {"reference": reference, "result": result, "unrelated": unrelated}
-        clips = {name: _frames(name, images) for name, images in clips.items() if images is not None}
+        clips = {name: clip_pixels(name, images) for name, images in clips.items() if images is not None}
         encoder = HostEncoder(clip_vision, clip) if clip_vision is not None else None
         text = encoder.texts([prompt])[0] if clip is not None and prompt.strip() else None
         follow, progress = _tracker(tracker), comfy.utils.ProgressBar(len(clips))
@@ -115,19 +113,12 @@ class MeasureMotionTransfer(io.ComfyNode):
         drawn = side_by_side(clips["reference"], clips["result"], seen["reference"].tracks, seen["result"].tracks)
         picture = torch.from_numpy(drawn).float() / 255
         return io.NodeOutput(
-            scores["motion_fidelity"], table, json.dumps(scores, indent=2), picture, ui=_preview(picture)
+            scores["motion_fidelity"],
+            table,
+            json.dumps(scores, indent=2),
+            picture,
+            ui=shown_video(picture, _PREVIEW_FPS, "motion_tracks"),
         )
-
-
-def _frames(name: str, images: torch.Tensor) -> np.ndarray:
-    """uint8 ``[F, H, W, 3]`` of the host's float ``[F, H, W, C]``."""
-    if len(images) < 2:
-        raise InputError(name, "it is a single picture, which has no motion.", "Wire all frames of a clip.")
-    if not torch.isfinite(images).all():
-        raise InputError(
-            name, "it holds values that are no numbers.", "Look at what made it: a model in fp16, perhaps."
-        )
-    return (images[..., :3].clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 def _tracker(name: str):
@@ -137,17 +128,6 @@ def _tracker(name: str):
 
     checkpoint = folder_paths.get_full_path_or_raise(TRACKERS, name)
     return cotracker(checkpoint, device=comfy.model_management.get_torch_device())
-
-
-def _preview(picture: torch.Tensor) -> ui.PreviewVideo:
-    """Shown as a video: the editor draws animated pictures over the whole graph."""
-    height, width = picture.shape[1:3]
-    folder, name, number, subfolder, _ = folder_paths.get_save_image_path(
-        "motion_tracks", folder_paths.get_temp_directory(), width, height
-    )
-    file = f"{name}_{number:05}_.mp4"
-    write_video(Path(folder) / file, picture, _PREVIEW_FPS)
-    return ui.PreviewVideo([ui.SavedResult(file, subfolder, io.FolderType.temp)])
 
 
 NODES = [MeasureMotionTransfer]

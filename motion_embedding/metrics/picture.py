@@ -1,19 +1,22 @@
-"""Two clips side by side with their tracks drawn in: what a motion score has seen."""
+"""Clips with their tracks drawn in: two side by side, which is what a motion score has seen, and parts for others."""
 
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from itertools import pairwise
 
 import cv2
 import numpy as np
 
+from ..lettering import clipped, write
 from .tracks import resample_paths
 
-_SIDE, _GAP, _TITLE = 320, 8, 28
-_PAPER, _INK, _RESTING = (20, 22, 26), (225, 228, 232), (190, 190, 190)
+SIDE, GAP, TITLE = 320, 8, 28
+PAPER, _INK, _RESTING = (20, 22, 26), (225, 228, 232), (190, 190, 190)
 _STILL = 0.002
 _TRACKS = 64
+_LETTERS = 16
 
 
 def side_by_side(
@@ -34,13 +37,17 @@ def side_by_side(
     """
     count = len(result)
     shown = np.linspace(0, len(reference) - 1, count).round().astype(int)
-    left = _drawn(reference[shown], resample_paths(reference_tracks, count), "reference")
-    right = _drawn(result, result_tracks, "result")
+    left = drawn(reference[shown], resample_paths(reference_tracks, count), _counted("reference", count))
+    right = drawn(result, result_tracks, _counted("result", count))
     height = max(left.shape[1], right.shape[1])
-    picture = np.full((count, height, left.shape[2] + _GAP + right.shape[2], 3), _PAPER, np.uint8)
+    picture = np.full((count, height, left.shape[2] + GAP + right.shape[2], 3), PAPER, np.uint8)
     picture[:, : left.shape[1], : left.shape[2]] = left
-    picture[:, : right.shape[1], left.shape[2] + _GAP :] = right
+    picture[:, : right.shape[1], left.shape[2] + GAP :] = right
     return picture
+
+
+def _counted(title: str, count: int) -> list[str]:
+    return [f"{title}   {index + 1}/{count}" for index in range(count)]
 
 
 def direction_colour(step: np.ndarray) -> tuple[int, int, int]:
@@ -49,25 +56,78 @@ def direction_colour(step: np.ndarray) -> tuple[int, int, int]:
     return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(float(turn), 0.85, 1.0))
 
 
-def _drawn(frames: np.ndarray, tracks: np.ndarray, title: str) -> np.ndarray:
-    """Frames ``[F, H, W, 3]`` enlarged to a readable size, titled, with trails."""
-    height, width = frames.shape[1:3]
-    zoom = max(1.0, _SIDE / min(height, width))
-    size = (round(width * zoom), round(height * zoom))
-    still = _STILL * np.hypot(*size)
-    # Pixel centres: (0, 0) is the middle of the first pixel in both sizes.
-    tracks = (tracks[np.linspace(0, len(tracks) - 1, min(_TRACKS, len(tracks))).astype(int)] + 0.5) * zoom - 0.5
+def drawn(
+    frames: np.ndarray, tracks: np.ndarray | None, captions: Sequence[str], height: int | None = None
+) -> np.ndarray:
+    """Each frame under its caption, with the trails of its tracks.
+
+    Args:
+        frames: uint8 ``[F, H, W, 3]``.
+        tracks: ``[N, F, 2]`` in their pixels, of which 64 are drawn; None leaves the frames as they are.
+        captions: one a frame.
+        height: of the frames in the picture; small clips are enlarged to a readable size where it is None.
+
+    Returns:
+        uint8 ``[F, TITLE + height, width, 3]``.
+    """
+    zoom = max(1.0, SIDE / min(frames.shape[1:3])) if height is None else height / frames.shape[1]
+    trails = None if tracks is None else placed(tracks, zoom)
     pictures = []
-    for index, frame in enumerate(frames):
-        # A little darker, so that trails stand out on any picture.
-        canvas = (cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST) * 0.65).astype(np.uint8)
-        for path in tracks[:, : index + 1]:
-            _trail(canvas, path, still)
-        canvas = cv2.copyMakeBorder(canvas, _TITLE, 0, 0, 0, cv2.BORDER_CONSTANT, value=_PAPER)
-        caption = f"{title}   {index + 1}/{len(frames)}"
-        cv2.putText(canvas, caption, (8, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _INK, 1, cv2.LINE_AA)
+    for index, (frame, caption) in enumerate(zip(frames, captions, strict=True)):
+        canvas = enlarged(frame, zoom)
+        if trails is not None:
+            canvas = darker(canvas)
+            still = _STILL * np.hypot(*canvas.shape[:2])
+            for path in trails[:, : index + 1]:
+                _trail(canvas, path, still)
+        canvas = cv2.copyMakeBorder(canvas, TITLE, 0, 0, 0, cv2.BORDER_CONSTANT, value=PAPER)
+        write(canvas, clipped(caption, _LETTERS, canvas.shape[1] - 12), (8, 4), _LETTERS, _INK)
         pictures.append(canvas)
     return np.stack(pictures)
+
+
+def arrows(frame: np.ndarray, tracks: np.ndarray, start: int, end: int, width: int) -> np.ndarray:
+    """A frame ``[H, W, 3]`` scaled to ``width``, with an arrow from where each point is at ``start`` to its ``end``.
+
+    A point that is lost before ``end`` points to where it was seen last; one that rests is a grey dot, one not seen at
+    ``start`` is left out.
+
+    Args:
+        tracks: ``[N, F, 2]`` in pixels of the frame, of which 64 are drawn.
+    """
+    zoom = width / frame.shape[1]
+    canvas = darker(enlarged(frame, zoom))
+    still = _STILL * np.hypot(*canvas.shape[:2])
+    for path in placed(tracks, zoom)[:, start : end + 1]:
+        seen = np.flatnonzero(np.isfinite(path).all(-1))
+        if not len(seen) or seen[0] != 0:
+            continue
+        step = path[seen[-1]] - path[0]
+        length = float(np.hypot(*step))
+        if length <= still:
+            cv2.circle(canvas, _pixel(path[0]), 2, _RESTING, -1, cv2.LINE_AA)
+            continue
+        ends, head = (_pixel(path[0]), _pixel(path[seen[-1]])), min(0.5, 9 / length)
+        cv2.arrowedLine(canvas, *ends, direction_colour(step), 2, cv2.LINE_AA, tipLength=head)
+    return canvas
+
+
+def enlarged(frame: np.ndarray, zoom: float) -> np.ndarray:
+    """A frame ``[H, W, 3]`` at ``zoom`` times its size; pixels of small clips stay squares."""
+    size = [max(1, round(side * zoom)) for side in frame.shape[1::-1]]
+    how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST if zoom >= 2 else cv2.INTER_LINEAR
+    return cv2.resize(frame, size, interpolation=how)
+
+
+def darker(canvas: np.ndarray) -> np.ndarray:
+    """A little, so that trails stand out on any picture."""
+    return (canvas * 0.65).astype(np.uint8)
+
+
+def placed(tracks: np.ndarray, zoom: float) -> np.ndarray:
+    """At most 64 of the tracks, in pixels of the clip at ``zoom`` times its size."""
+    # Pixel centres: (0, 0) is the middle of the first pixel in both sizes.
+    return (tracks[np.linspace(0, len(tracks) - 1, min(_TRACKS, len(tracks))).astype(int)] + 0.5) * zoom - 0.5
 
 
 def _trail(canvas: np.ndarray, path: np.ndarray, still: float) -> None:
