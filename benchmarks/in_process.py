@@ -59,19 +59,22 @@ class Host:
         return comfy.sample.sample(model, noise, *schedule, *prompts, nothing, disable_pbar=True, seed=0)
 
 
-def start(threads: int = 1) -> Host:
-    """Load everything, on the CPU. Call it once, inside ``torch.inference_mode()`` like everything that follows."""
-    boot(threads)
+def start(threads: int = 1, cpu: bool = True) -> Host:
+    """Load everything, on the CPU or where the host would.
+
+    Call it once, inside ``torch.inference_mode()`` like everything that follows.
+    """
+    boot(threads, cpu)
     load = importlib.import_module(f"{PACK}.motion_embedding.text_to_video").load_text_to_video
     return Host(*load(WEIGHTS))
 
 
-def boot(threads: int = 1) -> None:
+def boot(threads: int = 1, cpu: bool = True) -> None:
     """Make ComfyUI and the pack importable."""
     sys.path.insert(0, str(comfyui_path()))
     from comfy.cli_args import args
 
-    args.cpu = True
+    args.cpu = cpu
     spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py")
     pack = importlib.util.module_from_spec(spec)
     sys.modules[PACK] = pack

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,73 +13,16 @@ from .applied import Applied
 from .backbones import Backbone, Call, TemporalAttention, becoming, find_backbone
 from .batch_windows import around_predict_noise
 from .beside import KEY as BESIDE
-from .checkpointing import Checkpoints
 from .embedding import MotionEmbedding
 from .errors import InputError
 from .experts import parts
 from .fit import check_layers, check_range, fit_message
-from .install import Installation, Prepared, Source
-from .node_text import tell
+from .install import Installation, Source
+from .stack import Entry, MotionStack
 
 KEY = "motion_embedding"
 _log = logging.getLogger(__name__)
 _families: WeakKeyDictionary[torch.nn.Module, tuple[Backbone, list[TemporalAttention]]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One source and when it acts: in a part of the sampling, in percent of the way from noise to clip, and at noise
-    levels from ``above`` up to, not including, ``below``.
-    """
-
-    source: Source
-    start_percent: float = 0.0
-    end_percent: float = 1.0
-    above: float = float("-inf")
-    below: float = float("inf")
-
-    def active(self, sigma: torch.Tensor, sampling) -> bool:
-        """Bounds are turned into noise levels here: a node further down may have changed the model's schedule."""
-        if not self.above <= float(sigma.max()) < self.below:
-            return False
-        if self.start_percent <= 0 and self.end_percent >= 1:
-            return True
-        begin, end = (float(sampling.percent_to_sigma(p)) for p in (self.start_percent, self.end_percent))
-        return begin >= float(sigma.max()) > end
-
-
-class MotionStack:
-    """The sources wired to one ``MODEL``, in order, and what has been prepared of them for this sampling run.
-
-    It rides in ``transformer_options``, which ComfyUI deep-copies at will; the tensors must not be copied along.
-    ``checkpoints`` are set while training.
-    """
-
-    def __init__(self, entries: Sequence[Entry] = ()) -> None:
-        self.entries = tuple(entries)
-        self.prepared = Prepared()
-        self.whole_shape: torch.Size | None = None
-        self.corners: dict[object, tuple[int, int]] = {}
-        self.announced: set[str] = set()
-        self.checked = False
-        self.checkpoints: Checkpoints | None = None
-
-    def __deepcopy__(self, memo: dict) -> MotionStack:
-        return self
-
-    def plus(self, entry: Entry) -> MotionStack:
-        return MotionStack((*self.entries, entry))
-
-    def announce(self, message: str) -> None:
-        """Tell the person something, once."""
-        if message not in self.announced:
-            self.announced.add(message)
-            tell(message)
-
-    def unreached(self) -> set[str]:
-        """Layers of the embeddings in use that no call of the model has come by so far."""
-        named = {name for e in self.entries if isinstance(e.source, Applied) for name in e.source.embedding.layers}
-        return named - {layer for _, layer, *_ in self.prepared.additions}
 
 
 def wired_family(
@@ -150,8 +91,16 @@ def _stack_in(model_options: dict | None) -> MotionStack:
 
 def note_whole_shape(executor, x, timestep, model_options=None, seed=None):
     """Wrapper around one prediction: notes the shape of what is sampled, before context windows cut it up."""
-    _stack_in(model_options).whole_shape = x.shape
-    return around_predict_noise(executor, x, timestep, model_options, seed)
+    stack = _stack_in(model_options)
+    stack.whole_shape = x.shape
+    with stack.noise.prediction():
+        return around_predict_noise(executor, x, timestep, model_options, seed)
+
+
+def note_levels(executor, guider, sigmas, extra_args, *args, **kwargs):
+    """Wrapper around a sampler's run: notes its noise levels, while the GPU has nothing of it to do yet."""
+    with _stack_in(extra_args.get("model_options")).noise.run(sigmas, executor.class_obj):
+        return executor(guider, sigmas, extra_args, *args, **kwargs)
 
 
 def note_areas(executor, model, conds, x_in, timestep, model_options):
@@ -167,7 +116,7 @@ def around_apply_model(
     """The wrapper: while the model runs, its temporal attentions see the stack's active embeddings."""
     stack: MotionStack | None = (transformer_options or {}).get(KEY)
     model = executor.class_obj
-    sources = [e.source for e in stack.entries if e.active(t, model.model_sampling)] if stack else []
+    sources = stack.acting(t, model.model_sampling) if stack else []
     if not sources:
         return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
     family = running_family(model, transformer_options)
@@ -203,6 +152,7 @@ def _eager_unless(known: bool) -> AbstractContextManager:
 
 
 _WRAPPERS = {
+    WrappersMP.SAMPLER_SAMPLE: note_levels,
     WrappersMP.PREDICT_NOISE: note_whole_shape,
     WrappersMP.CALC_COND_BATCH: note_areas,
     WrappersMP.APPLY_MODEL: around_apply_model,
@@ -222,7 +172,7 @@ def with_source(model, source: Source, **when: float):
         clone.remove_wrappers_with_key(place, KEY)
         clone.add_wrapper_with_key(place, KEY, wrapper)
     clone.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, KEY)
-    clone.add_callback_with_key(CallbacksMP.ON_CLEANUP, KEY, lambda patcher: stack.prepared.additions.clear())
+    clone.add_callback_with_key(CallbacksMP.ON_CLEANUP, KEY, lambda patcher: stack.forget())
     return clone
 
 

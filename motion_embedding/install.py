@@ -7,18 +7,21 @@ come and go; it guards on a swapped ``forward`` correctly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal, NamedTuple, Protocol
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from .backbones import Backbone, Call, TemporalAttention, find_backbone
+from .projections import Adding, Change, Shim, Sum, shim_of
 from .resample import crop_grid, whole_grid
 
 Projection = Literal["query_key", "value"]
+
+_LAYOUTS = 16
+"""Of how many layouts of a call the changes are kept: as many as one prediction has windows, as a rule."""
 
 
 class Source(Protocol):
@@ -41,93 +44,6 @@ class Source(Protocol):
         """
 
 
-class _Adding(NamedTuple):
-    """Runs a projection with something added to its input.
-
-    A projection that gives query, key and value at once cannot have a different input for each. Being linear, it gives
-    for the sum the sum of what it gives, so that each part of its output gets what it gives for the part's addition:
-    that of the module itself, with whatever LoRA or offloading is on it.
-    """
-
-    backbone: Backbone
-    call: Call
-    parts: tuple[slice, slice] | None
-
-    def __call__(self, run: Callable, x: torch.Tensor, additions: Sequence[torch.Tensor | None]) -> torch.Tensor:
-        """additions: for each projection that the module is, as :meth:`Source.addition`."""
-        if self.parts is None:
-            return run(x if additions[0] is None else self.backbone.add(x, additions[0], self.call))
-        output = run(x)
-        for addition, part in zip(additions, self.parts, strict=True):
-            if addition is not None:
-                rows = addition.flatten(0, -2)
-                given = run(torch.cat([rows, torch.zeros_like(rows[:1])])[None])[0, :, part]
-                given = (given[:-1] - given[-1:]).unflatten(0, addition.shape[:-1])
-                # In place: what else the module gives is several times as large, and would be copied along.
-                output[..., part] = self.backbone.add(output[..., part], given, self.call)
-        return output
-
-
-class _Change(NamedTuple):
-    """What a projection does for the length of a call.
-
-    Where it is known beforehand what is to be added, and to an input of which shape, ``expected`` and ``shape`` say it:
-    the addition is then all that ``torch.compile`` sees, and another motion is another input of its graph.
-    """
-
-    adding: _Adding
-    arrived: Callable[[torch.Tensor], Sequence[torch.Tensor | None]]
-    expected: Sequence[torch.Tensor | None] | None = None
-    shape: torch.Size | None = None
-
-
-class _Shim:
-    """One projection's stand-in ``forward``; ``change`` is set for the length of a call."""
-
-    def __init__(self, linear: nn.Module) -> None:
-        self.change: _Change | None = None
-        self.replaced: Callable | None = None
-
-        def forward(x: torch.Tensor, *args, **kwargs):
-            def run(x: torch.Tensor) -> torch.Tensor:
-                if self.replaced is not None:
-                    return self.replaced(x, *args, **kwargs)
-                return type(linear).forward(linear, x, *args, **kwargs)
-
-            change = self.change
-            if change is None:
-                return run(x)
-            known = change.expected is not None and x.shape == change.shape
-            return change.adding(run, x, change.expected if known else change.arrived(x))
-
-        self.linear, self.forward = linear, forward
-
-    def put(self, change: _Change) -> None:
-        if self.change is not None:
-            raise RuntimeError("a motion is already installed on this model; give all sources to one Installation")
-        self.change = change
-        self.replaced = self.linear.__dict__.get("forward")
-        self.linear.__dict__["forward"] = self.forward
-
-    def remove(self) -> None:
-        if self.replaced is not None:
-            self.linear.__dict__["forward"] = self.replaced
-        else:
-            self.linear.__dict__.pop("forward", None)
-        self.change = self.replaced = None
-
-
-# By the module that holds the projections, not by the projection: a shim refers to its own, which would then never die.
-_shims: WeakKeyDictionary[nn.Module, dict[nn.Module, _Shim]] = WeakKeyDictionary()
-
-
-def _shim(home: nn.Module, linear: nn.Module) -> _Shim:
-    shims = _shims.setdefault(home, {})
-    if linear not in shims:
-        shims[linear] = _Shim(linear)
-    return shims[linear]
-
-
 class Input(NamedTuple):
     """What came in at a projection."""
 
@@ -138,15 +54,24 @@ class Input(NamedTuple):
 
 
 class Prepared:
-    """Kept between calls by whoever makes them: what settled sources add, and what came in in calls of each layout."""
+    """Kept between calls by whoever makes them: what settled sources add, and what came in in calls of each layout.
+
+    changes: what the projections do, for as long as calls of one layout follow each other.
+    """
 
     def __init__(self) -> None:
         self.additions: dict[tuple, torch.Tensor | None] = {}
+        self.changes: dict[tuple, list[tuple[Shim, Change]]] = {}
         self.inputs: dict[tuple, dict[tuple[str, str, str], Input]] = {}
 
     def inputs_of(self, call: Call) -> dict[tuple[str, str, str], Input]:
         """By layer, attention and projection; empty before the first call of this layout."""
         return self.inputs.setdefault((call.frames, call.height, call.width, call.batch), {})
+
+    def clear(self) -> None:
+        """Free what is prepared; what came in is still known."""
+        self.additions.clear()
+        self.changes.clear()
 
 
 class Additions:
@@ -156,6 +81,10 @@ class Additions:
         self.backbone, self.sources, self.call = backbone, sources, call
         self.kept, self.inputs = prepared.additions, prepared.inputs_of(call)
         self.frames = None if call.window is None else _index(call.window)
+        self.totals: dict[tuple, torch.Tensor | None] = {}
+        self.settled = all(source.settled for source in sources)
+        self.copies = isinstance(self.frames, list) or call.picture is not None or bool(call.window and sources[1:])
+        """Whether a part of the clip cannot be had as a view of what is prepared for all of it."""
 
     def arrived(
         self, site: TemporalAttention, projections: Sequence[Projection], x: torch.Tensor
@@ -174,6 +103,16 @@ class Additions:
         return None if seen is None else ([self._total(site, p, seen) for p in projections], seen.shape)
 
     def _total(self, site: TemporalAttention, projection: Projection, seen: Input) -> torch.Tensor | None:
+        """One tensor for query and key, where nothing learns: so they know that they are given the same."""
+        key = (site.layer, site.name, projection, seen)
+        if key not in self.totals:
+            total = self._new_total(site, projection, seen)
+            if not self.settled:
+                return total
+            self.totals[key] = total
+        return self.totals[key]
+
+    def _new_total(self, site: TemporalAttention, projection: Projection, seen: Input) -> torch.Tensor | None:
         parts = [self._part(source, site, projection, seen) for source in self.sources]
         parts = [part for part in parts if part is not None]
         return sum(parts[1:], start=parts[0]) if parts else None
@@ -219,6 +158,21 @@ def _index(window: tuple[int, ...]) -> slice | list[int]:
     return list(window)
 
 
+def _changes(
+    model: nn.Module, attentions: Sequence[TemporalAttention], additions: Additions
+) -> Iterator[tuple[Shim, Change]]:
+    """What every projection does in the call that ``additions`` are for, as far as something is added to it."""
+    for site in attentions:
+        once = Sum()
+        for linear, projections in modules_of(site).items():
+            known = additions.beforehand(site, projections)
+            if known and all(part is None for part in known[0]):
+                continue
+            adding = Adding(additions.backbone, additions.call, site.parts)
+            change = Change(adding, once, partial(additions.arrived, site, projections), *(known or ()))
+            yield shim_of(site.home or model, linear), change
+
+
 class Installation:
     """While open, the temporal attentions of ``model`` see what ``sources`` add to their inputs.
 
@@ -239,17 +193,17 @@ class Installation:
         family: tuple[Backbone, Sequence[TemporalAttention]] | None = None,
     ) -> None:
         backbone, attentions = family or find_backbone(model)
-        additions = Additions(backbone, sources, call, prepared or Prepared())
-        self.changes: list[tuple[_Shim, _Change]] = []
-        self.open: list[_Shim] = []
-        for site in attentions:
-            for linear, projections in modules_of(site).items():
-                known = additions.beforehand(site, projections)
-                if known and all(part is None for part in known[0]):
-                    continue
-                adding = _Adding(backbone, call, site.parts)
-                change = _Change(adding, partial(additions.arrived, site, projections), *(known or ()))
-                self.changes.append((_shim(site.home or model, linear), change))
+        prepared = prepared or Prepared()
+        additions = Additions(backbone, sources, call, prepared)
+        self.open: list[Shim] = []
+        key = (call, len(additions.inputs), *map(id, sources), *(id(site.query) for site in attentions))
+        self.changes = prepared.changes.get(key)
+        if self.changes is None:
+            self.changes = list(_changes(model, attentions, additions))
+            if additions.settled and additions.inputs and not additions.copies:
+                while len(prepared.changes) >= _LAYOUTS:
+                    prepared.changes.pop(next(iter(prepared.changes)))
+                prepared.changes[key] = self.changes
 
     def __enter__(self) -> None:
         try:

@@ -78,7 +78,13 @@ class JointTokens(Backbone):
         return self.grid_of(call)
 
     def add(self, x: torch.Tensor, addition: torch.Tensor, call: Call) -> torch.Tensor:
-        rows = frame_major(addition, self.grid_of(call), self.tokens(call))
+        own, grid = self.grid_of(call), self.tokens(call)
+        groups, positions, frames, _ = addition.shape
+        if x.shape[1] == frames * grid[0] * grid[1] and (positions == 1 or own == grid):
+            # Spread as it is added: copied to all tokens first, a row per frame would be moved as often as they are.
+            tokens = x.unflatten(1, (frames, -1)).unflatten(0, (groups, -1))
+            return (tokens + addition.transpose(1, 2)[:, None]).view_as(x)
+        rows = frame_major(addition, own, grid)
         own = slice(call.leading, call.leading + rows.shape[1])
         if rows.shape[1] == x.shape[1]:
             return (x.unflatten(0, (len(rows), -1)) + rows[:, None]).flatten(0, 1)
