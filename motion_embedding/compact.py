@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from .embedding import MotionEmbedding
-from .low_rank import from_bytes, relative_error, smallest, to_bytes
+from .low_rank import factorise, from_bytes, relative_error, to_bytes
 
 VALUE, POSITIONS, CHANNELS, SCALES = PARTS = ("value", "positions", "channels", "scales")
 ERROR = 0.5
@@ -26,7 +26,7 @@ def packed(values: torch.Tensor, error: float) -> Parts:
     """
     bits = 4 if error >= _FOUR_BITS_FROM else 8
     truncation = max(error**2 - _ROUNDING[bits] ** 2, _ROUNDING[bits] ** 2) ** 0.5
-    factors = smallest(values.float(), truncation)
+    factors = factorise(values.float(), truncation)
     parts = dict(zip((POSITIONS, CHANNELS, SCALES), to_bytes(factors, bits), strict=True))
     return parts if sum(map(_bytes, parts.values())) < 2 * values.numel() else {VALUE: values}
 

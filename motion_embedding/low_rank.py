@@ -1,9 +1,4 @@
-"""Values as the product of two small factors.
-
-``values [h, w, F, C] = sum over r of positions[..., r] * channels[r, ...]``, in one of two splits: directions in the
-channels, ``[h, w, F, r] x [r, C]``, or whole courses over the frames, ``[h, w, r] x [r, F, C]``. Which one is smaller
-at the same error depends on the shape: with many positions and frames it may be the second.
-"""
+"""Values as the product of two small factors: ``values [h, w, F, C] = positions [h, w, F, r] x channels [r, C]``."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ _STEPS = {8: (127, 1e6), 4: (7, 2.75)}
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """positions: ``[h, w, F, r]`` or ``[h, w, r]``. channels: ``[r, C]`` or ``[r, F, C]``."""
+    """positions: ``[h, w, F, r]``. channels: ``[r, C]``."""
 
     positions: torch.Tensor
     channels: torch.Tensor
@@ -26,13 +21,9 @@ class Factors:
     def rank(self) -> int:
         return self.channels.shape[0]
 
-    @property
-    def numbers(self) -> int:
-        return self.positions.numel() + self.channels.numel()
-
     def values(self) -> torch.Tensor:
         """``[h, w, F, C]``."""
-        return torch.tensordot(self.positions, self.channels, 1)
+        return self.positions @ self.channels
 
 
 def relative_error(values: torch.Tensor, close: torch.Tensor) -> float:
@@ -40,35 +31,24 @@ def relative_error(values: torch.Tensor, close: torch.Tensor) -> float:
     return float((values - close).norm() / values.norm().clamp(min=torch.finfo(values.dtype).tiny))
 
 
-def factorise(values: torch.Tensor, error: float = 0.0, rank: int | None = None, courses: bool = False) -> Factors:
+def factorise(values: torch.Tensor, error: float = 0.0, rank: int | None = None) -> Factors:
     """The closest product of factors to ``values [h, w, F, C]`` that is at most ``error`` away, or of ``rank``.
 
-    courses: split between positions and courses over the frames, not between positions in a frame and channels.
     error: as :func:`relative_error` has it; 0 keeps every direction.
 
     The leading singular vectors, by falling strength: orthonormal rows of ``channels``, or columns of ``positions``
     where that is the smaller side. Rank is at least 1 and at most the smaller side.
     """
-    matrix = values.flatten(0, 1).flatten(1) if courses else values.flatten(0, 2)
+    matrix = values.flatten(0, 2)
     tall = matrix.shape[0] > matrix.shape[1]
     strengths, vectors = torch.linalg.eigh(matrix.T @ matrix if tall else matrix @ matrix.T)
     strengths, vectors = strengths.clamp(min=0).flip(0), vectors.flip(1)
     if rank is None:
-        missing = (
-            strengths.flip(0).cumsum(0).flip(0)
-        )  # squared error when this direction and all behind it are left out
+        missing = strengths.flip(0).cumsum(0).flip(0)  # the squared error without this direction and those behind it
         rank = int((missing > error**2 * missing[0]).sum()) if error else len(strengths)
     kept = vectors[:, : max(rank, 1)]
     positions, channels = (matrix @ kept, kept.T) if tall else (kept, kept.T @ matrix)
-    height, width, frames, width_of_rows = values.shape
-    if courses:
-        return Factors(positions.unflatten(0, (height, width)), channels.unflatten(1, (frames, width_of_rows)))
-    return Factors(positions.unflatten(0, (height, width, frames)), channels)
-
-
-def smallest(values: torch.Tensor, error: float) -> Factors:
-    """Of both splits of ``values [h, w, F, C]`` the one with fewer numbers at most ``error`` away."""
-    return min((factorise(values, error, courses=courses) for courses in (False, True)), key=lambda f: f.numbers)
+    return Factors(positions.unflatten(0, values.shape[:3]), channels)
 
 
 def to_bytes(factors: Factors, bits: int = 8) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from motion_embedding.low_rank import Factors, factorise, from_bytes, relative_error, smallest, to_bytes
+from motion_embedding.low_rank import Factors, factorise, from_bytes, relative_error, to_bytes
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def strengths_of(values: torch.Tensor, courses: bool) -> torch.Tensor:
-    return torch.linalg.svdvals(values.flatten(0, 1).flatten(1) if courses else values.flatten(0, 2))
+def strengths_of(values: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.svdvals(values.flatten(0, 2))
 
 
 def test_the_error_by_hand() -> None:
@@ -22,33 +22,30 @@ def test_the_error_by_hand() -> None:
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5, 6), (2, 2, 3, 40)], ids=["tall", "wide"])
-@pytest.mark.parametrize("courses", [False, True])
-def test_full_rank_is_exact(shape, courses) -> None:
+def test_full_rank_is_exact(shape) -> None:
     values = random(*shape).double()
-    factors = factorise(values, courses=courses)
-    assert factors.rank == len(strengths_of(values, courses))
+    factors = factorise(values)
+    assert factors.rank == len(strengths_of(values))
     assert torch.allclose(factors.values(), values, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5, 6), (2, 2, 3, 40)], ids=["tall", "wide"])
-@pytest.mark.parametrize("courses", [False, True])
-def test_each_rank_is_as_far_as_the_strengths_it_leaves_out(shape, courses) -> None:
+def test_each_rank_is_as_far_as_the_strengths_it_leaves_out(shape) -> None:
     values = random(*shape).double()
-    strengths = strengths_of(values, courses)
+    strengths = strengths_of(values)
     for rank in (1, 2, 3):
-        factors = factorise(values, rank=rank, courses=courses)
+        factors = factorise(values, rank=rank)
         assert factors.rank == rank
         expected = float((strengths[rank:].square().sum() / strengths.square().sum()).sqrt())
         assert relative_error(values, factors.values()) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("courses", [False, True])
-def test_the_smallest_rank_within_the_error(courses) -> None:
+def test_the_smallest_rank_within_the_error() -> None:
     values = random(4, 3, 5, 6).double()
     for error in (0.1, 0.3, 0.6):
-        factors = factorise(values, error, courses=courses)
+        factors = factorise(values, error)
         assert relative_error(values, factors.values()) <= error
-        assert relative_error(values, factorise(values, rank=factors.rank - 1, courses=courses).values()) > error
+        assert relative_error(values, factorise(values, rank=factors.rank - 1).values()) > error
 
 
 def test_nothing_needs_one_direction() -> None:
@@ -57,16 +54,8 @@ def test_nothing_needs_one_direction() -> None:
     assert not factors.values().any()
 
 
-def test_the_split_with_fewer_numbers_is_taken() -> None:
-    directions = torch.tensordot(random(6, 6, 4, 2), random(2, 8, seed=1), 1)
-    assert smallest(directions, 0.01).positions.shape == (6, 6, 4, 2)
-    courses = torch.tensordot(random(6, 6, 2), random(2, 4, 8, seed=1), 1)
-    assert smallest(courses, 0.01).channels.shape == (2, 4, 8)
-
-
-@pytest.mark.parametrize("courses", [False, True])
-def test_eight_bits_are_off_by_half_a_step_at_most(courses) -> None:
-    factors = factorise(random(4, 3, 5, 6), rank=3, courses=courses)
+def test_eight_bits_are_off_by_half_a_step_at_most() -> None:
+    factors = factorise(random(4, 3, 5, 6), rank=3)
     positions, channels, scales = to_bytes(factors)
     assert positions.dtype == channels.dtype == torch.int8
     for coded, exact in ((positions.movedim(-1, 0), factors.positions.movedim(-1, 0)), (channels, factors.channels)):
