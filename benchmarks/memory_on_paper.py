@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,12 @@ from demo.host import ROOT
 from demo.tiny_animatediff.image_unet import import_comfyui
 from motion_embedding.backbones import find_backbone
 from motion_embedding.checkpointing import Checkpoints
+from motion_embedding.install import Installation
 from motion_embedding.memory import learning, of_values
+from motion_embedding.trainable import TrainableMotion
+
+from .step_networks import unet3d
+from .step_on_paper import AsFlash
 
 MARKS = "<!-- memory table -->", "<!-- end of memory table -->"
 _FP8 = torch.float8_e4m3fn
@@ -30,7 +34,10 @@ _FP8 = torch.float8_e4m3fn
 
 @dataclass(frozen=True)
 class Case:
-    """A network at a size. latent: ``[1, C, F, h, w]``. dtype: of the weights; computing is in bfloat16."""
+    """A network at a size. latent: ``[1, C, F, h, w]``. dtype: of the weights; computing is in bfloat16.
+
+    layers: which of them learn.
+    """
 
     name: str
     clip: str
@@ -38,6 +45,7 @@ class Case:
     latent: tuple[int, ...]
     inputs: Callable[[], dict[str, Any]]
     dtype: torch.dtype = torch.bfloat16
+    layers: str = "recommended"
 
 
 def text(tokens: int, width: int) -> torch.Tensor:
@@ -68,6 +76,13 @@ def hunyuan(settings: dict[str, Any]) -> nn.Module:
 
 def cases() -> Iterator[Case]:
     """Frames and sizes of a clip as people make them."""
+
+    def to_zeroscope() -> dict[str, Any]:
+        return {"context": text(77, 1024)}
+
+    zeroscope = (lambda settings: unet3d(torch.device("meta"), settings["dtype"], (1, 4, 24, 40, 72)).module,)
+    for name, layers in (("ZeroScope, the paper's layers", "paper"), ("ZeroScope", "recommended")):
+        yield Case(name, "576x320x24", *zeroscope, (1, 4, 24, 40, 72), to_zeroscope, layers=layers)
 
     def to_wan() -> dict[str, Any]:
         return {"context": text(512, 4096)}
@@ -136,16 +151,18 @@ def measured(case: Case) -> Row:
     with torch.device("meta"):
         model = case.build({"dtype": case.dtype, "device": "meta", "operations": operations}).requires_grad_(False)
     backbone, attentions = find_backbone(model)
-    chosen = backbone.select(attentions, "recommended")
+    chosen = backbone.select(attentions, case.layers)
     call = backbone.call(torch.empty(case.latent, device="meta"), (0,))
-    rows, columns = backbone.grid(torch.empty(0), call)
-    values = sum((rows * columns + 1) * call.frames * site.width for site in chosen)
+    trainable = TrainableMotion(chosen)
     checkpoints = Checkpoints(learning(backbone.blocks(model), chosen), backbone.in_place)
     checkpoints.measuring = True
     x = torch.empty(case.latent, dtype=torch.bfloat16, device="meta")
     options = {"optimized_attention_override": flash}
-    with checkpoints.around(nullcontext), torch.device("meta"):
+    motion = Installation(model, [trainable], call)
+    with AsFlash(), motion, checkpoints.around(lambda: motion), torch.device("meta"):
         model(x, torch.empty(1), transformer_options=options, **case.inputs())
+    with torch.device("meta"):
+        values = sum(p.numel() for p in trainable.allocate(torch.device("meta")))
     own = sum(p.nbytes for p in model.parameters())
     return Row(case, own, values, checkpoints.choose("none", 0), checkpoints.choose("all", 0))
 
