@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from demo.host import ROOT
+from demo.tiny_wan.files import CHANNELS
 from motion_embedding.atomic import replacing
 from motion_embedding.backbones import find_backbone
 from motion_embedding.backbones.unet3d import level_of
@@ -101,7 +102,7 @@ class Wan:
     def sample(self, model: Any, prompt: str, number: int) -> np.ndarray:
         import comfy.sample
 
-        noise = torch.randn(1, 12, 8, 16, 16, generator=torch.Generator().manual_seed(1000 + number))
+        noise = torch.randn(1, CHANNELS, 8, 16, 16, generator=torch.Generator().manual_seed(1000 + number))
         how = (transformer_form.STEPS, transformer_form.GUIDANCE, "euler", "simple")
         prompts = self.host.prompt(prompt), self.host.prompt("")
         nothing = torch.zeros_like(noise)
