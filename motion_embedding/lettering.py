@@ -1,7 +1,11 @@
-"""Text in pictures, in the font that comes with Pillow, so that every machine has it."""
+"""Text in pictures, in the font that comes with Pillow, so that every machine has it.
+
+It has few letters beside plain Latin ones: others lose their accents, and what is missing even then is a question mark.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from functools import lru_cache
 
 import numpy as np
@@ -13,12 +17,31 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
 
 
+_MISSING = "\uffff"
+
+
+@lru_cache(maxsize=4096)
+def _has(letter: str) -> bool:
+    return bytes(_font(16).getmask(letter)) != bytes(_font(16).getmask(_MISSING))
+
+
+@lru_cache(maxsize=1024)
+def legible(text: str) -> str:
+    """``text`` in letters that the font has, in one line."""
+    text, found = " ".join(text.split()), []
+    for letter in text:
+        plain = [part for part in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(part)]
+        instead = letter if _has(letter) else "".join(plain).replace("ß", "ss")
+        found += [part if _has(part) else "?" for part in instead]
+    return "".join(found)
+
+
 @lru_cache(maxsize=1024)
 def _mask(text: str, size: int) -> np.ndarray:
     """How much ink each pixel ``[height, width]`` gets, 0..1; equally high for all texts of one size."""
     width = max(1, text_width(text, size))
     image = Image.new("L", (width, line_height(size)))
-    ImageDraw.Draw(image).text((0, 0), text, fill=255, font=_font(size))
+    ImageDraw.Draw(image).text((0, 0), legible(text), fill=255, font=_font(size))
     return np.asarray(image, np.float32) / 255
 
 
@@ -27,7 +50,7 @@ def line_height(size: int) -> int:
 
 
 def text_width(text: str, size: int) -> int:
-    return int(np.ceil(_font(size).getlength(text)))
+    return int(np.ceil(_font(size).getlength(legible(text))))
 
 
 def write(

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 def all_nodes() -> list[type[io.ComfyNode]]:
     from . import (
         animatediff,
+        comparing,
         embedding,
         experts,
         importing,
@@ -32,4 +33,5 @@ def all_nodes() -> list[type[io.ComfyNode]]:
         *experts.NODES,
         *noise.NODES,
         *measuring.NODES,
+        *comparing.NODES,
     ]

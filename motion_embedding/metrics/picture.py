@@ -9,7 +9,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from ..lettering import clipped, write
+from ..lettering import clipped, text_width, write
 from .tracks import resample_paths
 
 SIDE, GAP, TITLE = 320, 8, 28
@@ -37,17 +37,13 @@ def side_by_side(
     """
     count = len(result)
     shown = np.linspace(0, len(reference) - 1, count).round().astype(int)
-    left = drawn(reference[shown], resample_paths(reference_tracks, count), _counted("reference", count))
-    right = drawn(result, result_tracks, _counted("result", count))
+    left = drawn(reference[shown], resample_paths(reference_tracks, count), "reference", range(count), count)
+    right = drawn(result, result_tracks, "result", range(count), count)
     height = max(left.shape[1], right.shape[1])
     picture = np.full((count, height, left.shape[2] + GAP + right.shape[2], 3), PAPER, np.uint8)
     picture[:, : left.shape[1], : left.shape[2]] = left
     picture[:, : right.shape[1], left.shape[2] + GAP :] = right
     return picture
-
-
-def _counted(title: str, count: int) -> list[str]:
-    return [f"{title}   {index + 1}/{count}" for index in range(count)]
 
 
 def direction_colour(step: np.ndarray) -> tuple[int, int, int]:
@@ -57,14 +53,19 @@ def direction_colour(step: np.ndarray) -> tuple[int, int, int]:
 
 
 def drawn(
-    frames: np.ndarray, tracks: np.ndarray | None, captions: Sequence[str], height: int | None = None
+    frames: np.ndarray,
+    tracks: np.ndarray | None,
+    title: str,
+    numbers: Sequence[int],
+    of: int,
+    height: int | None = None,
 ) -> np.ndarray:
-    """Each frame under its caption, with the trails of its tracks.
+    """Each frame with the trails of its tracks, under the title and its number.
 
     Args:
         frames: uint8 ``[F, H, W, 3]``.
         tracks: ``[N, F, 2]`` in their pixels, of which 64 are drawn; None leaves the frames as they are.
-        captions: one a frame.
+        numbers: of each frame, from 0, in a clip of ``of``.
         height: of the frames in the picture; small clips are enlarged to a readable size where it is None.
 
     Returns:
@@ -73,7 +74,7 @@ def drawn(
     zoom = max(1.0, SIDE / min(frames.shape[1:3])) if height is None else height / frames.shape[1]
     trails = None if tracks is None else placed(tracks, zoom)
     pictures = []
-    for index, (frame, caption) in enumerate(zip(frames, captions, strict=True)):
+    for index, (frame, number) in enumerate(zip(frames, numbers, strict=True)):
         canvas = enlarged(frame, zoom)
         if trails is not None:
             canvas = darker(canvas)
@@ -81,7 +82,10 @@ def drawn(
             for path in trails[:, : index + 1]:
                 _trail(canvas, path, still)
         canvas = cv2.copyMakeBorder(canvas, TITLE, 0, 0, 0, cv2.BORDER_CONSTANT, value=PAPER)
-        write(canvas, clipped(caption, _LETTERS, canvas.shape[1] - 12), (8, 4), _LETTERS, _INK)
+        right = canvas.shape[1] - 8
+        write(canvas, f"{number + 1}/{of}", (right, 4), _LETTERS, _RESTING, align=1)
+        left = right - text_width(f" {of}/{of}", _LETTERS) - 8
+        write(canvas, clipped(title, _LETTERS, max(0, left)), (8, 4), _LETTERS, _INK)
         pictures.append(canvas)
     return np.stack(pictures)
 

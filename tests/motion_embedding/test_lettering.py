@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from motion_embedding.lettering import clipped, line_height, text_width, wrapped, write
+from motion_embedding.lettering import clipped, legible, line_height, text_width, wrapped, write
 
 
 def sheet() -> np.ndarray:
@@ -37,3 +37,9 @@ def test_text_is_clipped_and_wrapped_to_its_width() -> None:
     assert wrapped(text, 20, 10000, 3) == [text]
     assert clipped(text, 20, 10000) == text
     assert text_width(clipped("x" * 99, 20, 60), 20) <= 60
+
+
+def test_letters_that_the_font_lacks_lose_their_accent_or_are_marked() -> None:
+    assert legible("großes Öl à la carte\n10 °C") == f"grosses Ol a la carte 10 {legible('°')}C"
+    assert legible("红 car") == "? car"
+    assert legible("plain, 1/8…") == "plain, 1/8…"
