@@ -4,7 +4,7 @@
     python -m benchmarks.file_size --table     print the tables from what has been run
     python -m benchmarks.file_size --shapes    only the bytes at the real size, from shapes
 
-On the tiny models, four held-out clips x three new scenes, random noise: every form is saved, loaded and sampled with.
+On the tiny models, held-out clips x three new scenes, random noise: every form is saved, loaded and sampled with.
 For ZeroScope at 576x320, 24 frames, the bytes of every form are computed from the layout of the real network; which
 rank a real motion needs there is not known, since random weights have none. ``--out`` writes the tables to
 ``benchmarks/file_size.md``. Results lie in ``.cache/file_size``; delete that folder after a change.
@@ -16,7 +16,7 @@ import argparse
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,9 @@ from . import ablation, transformer_form
 from .clips import CLIPS, Clip
 
 CACHE = ROOT / ".cache" / "file_size"
-MODELS = {"unet": "tiny text-to-video UNet", "wan": "tiny Wan"}
-CLIP_NAMES = ("left", "circle", "bounce", "fall")
+PATHS, CAMERAS = ("left", "circle", "bounce", "fall"), ("pan", "zoom", "roll")
 SCENES = 3
+_MOTION = {"track": "track correlation", "camera_error": "camera error"}
 FRAMES, LATENT, LIMIT = 24, (40, 72), 15.0
 
 
@@ -53,29 +53,41 @@ class Form:
 FORMS = [
     Form("no motion", without=True),
     Form("full, half precision"),
-    *(Form(f"compact, error {error}", error=error) for error in (0.3, 0.5, 0.7)),
+    *(Form(f"compact, error {error}", error=error) for error in (0.1, 0.3, 0.5, 0.7)),
     Form("learnt at rank 8", "low rank 8"),
     Form("learnt at rank 8, compact, error 0.1", "low rank 8", 0.1),
     Form("learnt at rank 8, compact, error 0.5", "low rank 8", 0.5),
 ]
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What is sampled: with which model, of which clips, and how the motion is debiased."""
+
+    title: str
+    wan: bool = False
+    clips: tuple[str, ...] = PATHS
+    debias: dict[str, Any] = field(default_factory=dict)
+
+
+SETTINGS = {
+    "unet": Setting("tiny UNet, object motion", debias={"until": 0.5}),
+    "difference": Setting("tiny UNet, by difference", debias={"value": "difference"}),
+    "camera": Setting("tiny UNet, camera motion", clips=CAMERAS, debias={"value": "difference", "until": 0.65}),
+    "wan": Setting("tiny Wan, until 0.3", wan=True, debias={"until": 0.3}),
+}
+
+
 class UNet:
-    """The ablation's bench, at the preset for objects."""
+    """The ablation's bench."""
 
     def __init__(self) -> None:
         self.bench = ablation.Bench()
-        self.host = self.bench.host
+        self.host, self.plain = self.bench.host, self.bench.host.model
 
     def learnt(self, form: Form, clip: Clip) -> Any:
         recipe = {} if form.value_form == "full" else {"value_form": form.value_form}
         return self.bench.embedding(clip, recipe)
-
-    def model(self, motion: Any) -> Any:
-        if motion is None:
-            return self.host.model
-        motion = motion.replace(debias=self.host.part("debias").Debias(until=0.5))
-        return self.host.part("injection").apply_embedding(self.host.model, motion)
 
     def sample(self, model: Any, prompt: str, number: int) -> np.ndarray:
         noise = torch.randn(1, 12, 8, 16, 16, generator=torch.Generator().manual_seed(1000 + number))
@@ -83,7 +95,7 @@ class UNet:
 
 
 class Wan:
-    """The bench of forms, on all layers, until 0.3, where shapes leak less."""
+    """The bench of forms, on all layers."""
 
     def __init__(self) -> None:
         self.bench = transformer_form.Bench()
@@ -92,12 +104,6 @@ class Wan:
     def learnt(self, form: Form, clip: Clip) -> Any:
         recipe = {} if form.value_form == "full" else {"value_form": form.value_form}
         return self.bench.embedding(transformer_form.Variant(form.name, recipe), clip)
-
-    def model(self, motion: Any) -> Any:
-        if motion is None:
-            return self.plain
-        motion = motion.replace(debias=self.host.part("debias").Debias(until=0.3))
-        return self.host.part("injection").apply_embedding(self.plain, motion)
 
     def sample(self, model: Any, prompt: str, number: int) -> np.ndarray:
         import comfy.sample
@@ -114,57 +120,61 @@ def ranks_of(tensors: dict[str, list[int]]) -> list[int]:
     return [shape[0] for name, shape in tensors.items() if ".scales." in name]
 
 
-def run(bench: UNet | Wan, form: Form, clip: Clip) -> dict[str, Any]:
+def run(bench: UNet | Wan, form: Form, clip: Clip, debias: dict[str, Any]) -> dict[str, Any]:
     """The file's bytes, error and ranks, and the numbers of every sample made with what it holds."""
-    files, found, motion = bench.host.part("files"), {"bytes": 0, "error": 0.0, "ranks": []}, None
+    files, found, model = bench.host.part("files"), {"bytes": 0, "error": 0.0, "ranks": []}, bench.plain
     if not form.without:
         path = CACHE / "saved.safetensors"
         error = files.save(bench.learnt(form, clip), path, error=form.error)
         found = {"bytes": path.stat().st_size, "error": error, "ranks": ranks_of(files.read_metadata(path)["tensors"])}
-        motion = files.load(path)
+        motion = files.load(path).replace(debias=bench.host.part("debias").Debias(**debias))
         path.unlink()
-    model = bench.model(motion)
+        model = bench.host.part("injection").apply_embedding(model, motion)
     looks = enumerate(clip.looks()[:SCENES])
     found["samples"] = [ablation.measure(clip, look, bench.sample(model, look.prompt, i)) for i, look in looks]
     return found
 
 
-def result_path(model: str, form: Form, clip: str) -> Path:
+def result_path(name: str, form: Form, clip: str) -> Path:
     slug = "".join(c if c.isalnum() else "_" for c in form.name)
-    return CACHE / "results" / model / slug / f"{clip}.json"
+    return CACHE / "results" / name / slug / f"{clip}.json"
 
 
-def work(model: str) -> None:
-    missing = [(f, c) for f in FORMS for c in CLIP_NAMES if not result_path(model, f, c).exists()]
+def work(name: str) -> None:
+    setting = SETTINGS[name]
+    missing = [(f, c) for f in FORMS for c in setting.clips if not result_path(name, f, c).exists()]
     if not missing:
         return
     with torch.inference_mode():
-        bench = {"unet": UNet, "wan": Wan}[model]()
+        bench = Wan() if setting.wan else UNet()
         for form, clip in missing:
-            found = run(bench, form, CLIPS[clip])
-            with replacing(result_path(model, form, clip)) as unfinished:
+            found = run(bench, form, CLIPS[clip], setting.debias)
+            with replacing(result_path(name, form, clip)) as unfinished:
                 unfinished.write_text(json.dumps(found))
 
 
-def motions(model: str) -> str:
-    """What is left of the motion in every form of file on one of the tiny models."""
+def motions(name: str) -> str:
+    """What is left of the motion in every form of file; of a camera's, its error, of which less is better."""
+    setting = SETTINGS[name]
+    motion = "camera_error" if setting.clips is CAMERAS else "track"
     lines = [
-        f"| {MODELS[model]} | file | error | ranks | track correlation | worst clip | motion fidelity | leaked |",
+        f"| {setting.title} | file | error | ranks | {_MOTION[motion]} | worst clip | motion fidelity | leaked |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for form in FORMS:
-        paths = [result_path(model, form, clip) for clip in CLIP_NAMES]
+        paths = [result_path(name, form, clip) for clip in setting.clips]
         clips = [json.loads(path.read_text()) for path in paths if path.exists()]
         if not clips:
             continue
-        tracks, fidelity, leaked = (
-            [np.mean([s[what] for s in clip["samples"]]) for clip in clips] for what in ("track", "fidelity", "leak")
+        moved, fidelity, leaked = (
+            [np.mean([s[what] for s in clip["samples"]]) for clip in clips] for what in (motion, "fidelity", "leak")
         )
+        worst = max(moved) if motion == "camera_error" else min(moved)
         ranks = [rank for clip in clips for rank in clip["ranks"]]
         size = "-" if form.without else f"{np.mean([clip['bytes'] for clip in clips]) / 1e3:.0f} kB"
         error = f"{np.mean([clip['error'] for clip in clips]):.2f}" if form.error else "-"
         span = f"{min(ranks)} to {max(ranks)}" if ranks else "-"
-        scores = f"{np.mean(tracks):.3f} | {min(tracks):.2f} | {np.mean(fidelity):.3f} | {np.mean(leaked):.2f}"
+        scores = f"{np.mean(moved):.3f} | {worst:.2f} | {np.mean(fidelity):.3f} | {np.mean(leaked):.2f}"
         lines.append(f"| {form.name} | {size} | {error} | {span} | {scores} |")
     return "\n".join(lines) + "\n"
 
@@ -220,18 +230,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="only print the tables")
     parser.add_argument("--shapes", action="store_true", help="only print the bytes at the real size")
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--only", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--out", action="store_true", help="write the tables to benchmarks/file_size.md as well")
-    parser.add_argument("--model", choices=list(MODELS), help=argparse.SUPPRESS)
+    parser.add_argument("--setting", choices=list(SETTINGS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.model:
-        work(arguments.model)
+    if arguments.setting:
+        work(arguments.setting)
         return
-    models = [] if arguments.shapes else arguments.models
-    for model in () if arguments.table else models:
-        command = [sys.executable, "-m", "benchmarks.file_size", "--model", model]
+    names = [] if arguments.shapes else arguments.only
+    for name in () if arguments.table else names:
+        command = [sys.executable, "-m", "benchmarks.file_size", "--setting", name]
         subprocess.run(command, cwd=ROOT, check=True)
-    text = "\n".join([*map(motions, models), bytes_on_paper()])
+    text = "\n".join([*map(motions, names), bytes_on_paper()])
     print(text)
     if arguments.out:
         (ROOT / "benchmarks" / "file_size.md").write_text(text, "utf-8")
