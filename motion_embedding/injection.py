@@ -97,10 +97,11 @@ def note_whole_shape(executor, x, timestep, model_options=None, seed=None):
         return around_predict_noise(executor, x, timestep, model_options, seed)
 
 
-def note_levels(executor, guider, sigmas, extra_args, *args, **kwargs):
+def note_levels(executor, guider, sigmas, extra_args, callback, *args, **kwargs):
     """Wrapper around a sampler's run: notes its noise levels, while the GPU has nothing of it to do yet."""
-    with _stack_in(extra_args.get("model_options")).noise.run(sigmas, executor.class_obj):
-        return executor(guider, sigmas, extra_args, *args, **kwargs)
+    noise = _stack_in(extra_args.get("model_options")).noise
+    with noise.run(sigmas, executor.class_obj):
+        return executor(guider, sigmas, extra_args, noise.counting(callback), *args, **kwargs)
 
 
 def note_areas(executor, model, conds, x_in, timestep, model_options):

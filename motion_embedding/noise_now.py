@@ -1,14 +1,15 @@
 """At which noise level the model is asked, and whether something acts there, without waiting for the GPU.
 
 The host gives the model its noise level as a tensor on the GPU. To read it is to wait until all that was asked of the
-GPU before is done. The levels of a run are read once, before it; many samplers ask once at each of them, in order.
+GPU before is done. The levels of a run are read once, before it; many samplers ask once in every step, at the level
+where it begins, and then call back. Steps are counted by those calls, not by questions: a cache may answer some itself.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ class NoiseNow:
     def __init__(self) -> None:
         self._levels: list[float] = []
         self._sampler: str | None = None
-        self._asked, self._inside = 0, False
+        self._steps, self._inside = 0, False
         self._known: float | None = None
         self._error: torch.Tensor | None = None
 
@@ -76,7 +77,7 @@ class NoiseNow:
         """Around a run of ``sampler`` over the levels ``sigmas [steps + 1]``."""
         name = asks_once(sampler)
         self._levels, self._sampler = sigmas.tolist(), None if name in _misjudged else name
-        self._asked, self._error = 0, None
+        self._steps, self._error = 0, None
         try:
             yield
             self._check()
@@ -91,7 +92,16 @@ class NoiseNow:
             yield
         finally:
             self._inside = False
-            self._asked += 1
+
+    def counting(self, callback: Callable[..., None] | None) -> Callable[..., None]:
+        """``callback`` of a sampler, which it calls at the end of every step; the steps are counted there."""
+
+        def counted(*args: object, **kwargs: object) -> None:
+            self._steps += 1
+            if callback is not None:
+                callback(*args, **kwargs)
+
+        return counted
 
     def bounds(self) -> tuple[float, float]:
         """The levels between which all those of the run lie."""
@@ -108,9 +118,9 @@ class NoiseNow:
         return self._known
 
     def _foreseen(self, sigma: torch.Tensor) -> float | None:
-        if self._sampler is None or self._asked >= len(self._levels):
+        if self._sampler is None or self._steps >= len(self._levels):
             return None
-        level = self._levels[self._asked]
+        level = self._levels[self._steps]
         error = (sigma.max() - level).abs()
         self._error = error if self._error is None else torch.maximum(self._error, error)
         return level

@@ -46,11 +46,28 @@ def test_bounds_belong_to_a_span_as_they_did(level: float) -> None:
 def test_levels_of_a_run_are_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
     noise, seen = NoiseNow(), []
     monkeypatch.setattr(noise, "_check", lambda: None)  # which would read the meta tensor
+    called = []
     with noise.run(LEVELS, sampler()):
-        for _ in range(3):
+        step_done = noise.counting(called.append)
+        for step in range(3):
             with noise.prediction():
                 seen.append([noise.level(unread()), noise.level(unread())])  # however many calls there are
+            step_done({"i": step})
     assert seen == [[8.0, 8.0], [4.0, 4.0], [2.0, 2.0]]
+    assert called == [{"i": 0}, {"i": 1}, {"i": 2}]
+
+
+def test_a_step_that_a_cache_answers_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = NoiseNow()
+    monkeypatch.setattr(noise, "_check", lambda: None)
+    with noise.run(LEVELS, sampler()):
+        step_done = noise.counting(None)
+        with noise.prediction():
+            assert noise.level(unread()) == 8.0
+        step_done({"i": 0})
+        step_done({"i": 1})  # nobody asked
+        with noise.prediction():
+            assert noise.level(unread()) == 2.0
 
 
 @pytest.mark.parametrize(
@@ -80,8 +97,10 @@ def test_a_wrong_guess_is_found_out_and_not_made_again(
     noise = NoiseNow()
     for expected in (4.0, 3.0):
         with noise.run(LEVELS, sampler()):
+            step_done = noise.counting(None)
             with noise.prediction():
                 assert noise.level(torch.tensor([8.0])) == 8.0
+            step_done({"i": 0})
             with noise.prediction():
                 assert noise.level(torch.tensor([3.0])) == expected
     assert caplog.text.count("sample_euler asked") == 1

@@ -94,6 +94,29 @@ def test_samplers_ask_where_it_is_foreseen(
     assert "not foreseen" not in caplog.text
 
 
+def test_steps_that_a_cache_answers_move_no_bounds(rig, motion: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfy.patcher_extension import WrappersMP
+
+    questions = []
+
+    def cache(executor: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        questions.append(executor(*args, **kwargs) if len(questions) not in (1, 2) else questions[-1])
+        return questions[-1]
+
+    cached = rig.model.clone()
+    cached.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "cache", cache)  # outside of ours, as LazyCache's
+    with torch.inference_mode():
+        model = rig.part("motion_embedding.injection").apply_embedding(cached, motion, end_percent=0.6)
+    foreseen = sample(rig, model, "euler")
+    questions.clear()
+    monkeypatch.setattr(rig.part("motion_embedding.noise_now"), "_misjudged", {"sample_euler"})
+    assert torch.equal(sample(rig, model, "euler"), foreseen)
+    questions.clear()
+    with torch.inference_mode():
+        longer = rig.part("motion_embedding.injection").apply_embedding(cached, motion, end_percent=0.99)
+    assert not torch.equal(sample(rig, longer, "euler"), foreseen)
+
+
 def test_nothing_is_made_again_in_a_second_step(rig, motion: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made, built, sums = [], [], []
     applied, install = rig.part("motion_embedding.applied"), rig.part("motion_embedding.install")
