@@ -27,6 +27,7 @@ type HostNode = FrontEndNode & {
   ): FrontEndWidget;
   onDragOver?(event: DragEvent): boolean;
   onDragDrop?(event: DragEvent): boolean;
+  previewMediaType?: string;
   pasteFiles?(files: File[]): boolean;
 };
 

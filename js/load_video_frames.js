@@ -8,6 +8,8 @@ export const NODE = "ME_LoadVideoFrames";
 const UPLOAD_TYPE = "ME_CLIP_UPLOAD";
 const LEAST_HEIGHT = 78;
 const MARGIN = 4;
+const MIDDLE = 1;
+const MIDDLE_HELD = 4;
 const NEW_NODE = { width: 330, room: 170, roomInVue: 250 };
 /** @type {WeakMap<HostNode, ClipPanel>} */
 const panels = new WeakMap();
@@ -45,7 +47,7 @@ export const loadVideoFrames = {
     widget.serialize = false;
     followWidgets(node, panel);
     followNode(node, panel);
-    passWheel(panel.element);
+    passToCanvas(panel.element);
     const [width, height] = node.computeSize();
     // The new node renderer's widgets are higher than the canvas counts them.
     const room = window.LiteGraph?.vueNodesMode ? NEW_NODE.roomInVue : NEW_NODE.room;
@@ -90,13 +92,24 @@ function followNode(node, panel) {
 }
 
 /**
- * The wheel zooms the canvas over the panel as beside it. The new node renderer sees to that itself.
+ * The wheel zooms and the middle button moves the canvas over the panel as beside it. The new node renderer sees to
+ * that itself.
  * @param {HTMLElement} element
  */
-function passWheel(element) {
-  element.addEventListener("wheel", (event) => {
-    if (element.closest("[data-node-id]")) return;
-    event.preventDefault();
-    app.canvas.processMouseWheel(event);
-  });
+function passToCanvas(element) {
+  const { canvas } = app;
+  /** @type {[keyof HTMLElementEventMap, (event: any) => void, (event: any) => boolean][]} */
+  const passed = [
+    ["wheel", (event) => canvas.processMouseWheel(event), () => true],
+    ["pointerdown", (event) => canvas.processMouseDown(event), (event) => event.button === MIDDLE],
+    ["pointermove", (event) => canvas.processMouseMove(event), (event) => (event.buttons & MIDDLE_HELD) !== 0],
+    ["pointerup", (event) => canvas.processMouseUp(event), (event) => event.button === MIDDLE],
+  ];
+  for (const [type, pass, concerns] of passed) {
+    element.addEventListener(type, (event) => {
+      if (!concerns(event) || element.closest("[data-node-id]")) return;
+      event.preventDefault();
+      pass(event);
+    });
+  }
 }

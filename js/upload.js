@@ -34,6 +34,7 @@ export function addUpload(node, name, fileName, report) {
     take(files);
     return true;
   };
+  node.previewMediaType = "video"; // what makes the host ask it to take a pasted video
   node.pasteFiles = (/** @type {File[]} */ files) => {
     if (!files.some(isClip)) return false;
     take(files);

@@ -42,10 +42,29 @@ SET = """
 }
 """
 VALUES = "() => Object.fromEntries(app.graph.nodes[0].widgets.map((widget) => [widget.name, widget.value]))"
+UPLOAD_BUTTON = """
+() => {
+  app.canvas.draw(true, true)  // it takes clicks only on what it has drawn
+  const node = app.graph.nodes[0]
+  const { left, top } = app.canvas.canvas.getBoundingClientRect()
+  return [left + node.pos[0] + 100, top + node.pos[1] + node.widgets.find((one) => one.name === 'upload').y + 10]
+}
+"""
+PASTE = """
+({ name, type, content }) => {
+  app.canvas.selectNode(app.graph.nodes[0])
+  app.canvas.draw(true, true)  // the host pastes into the node drawn last
+  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))
+  const clipboardData = new DataTransfer()
+  clipboardData.items.add(new File([bytes], name, { type }))
+  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true }))
+}
+"""
 WATCH = """
 () => {
+  const video = document.querySelector('.me-clip-player video')
   window.times = []
-  setInterval(() => times.push(document.querySelector('.me-clip-player video').currentTime), 20)
+  window.watching = setInterval(() => times.push(video.currentTime), 20)
 }
 """
 DROP = """
@@ -69,6 +88,7 @@ def editor(request: pytest.FixtureRequest, server: Server) -> Iterator[tuple[Pag
     """The front end with the renderer named, what it complains about, and that name."""
     # 60 numbered frames, 64x48, at 20 frames per second: three seconds.
     make_clip(server.base / "input" / "three seconds.mp4", 60, rate=20)
+    expect.set_options(timeout=20_000)
     renderer = f"{server.address}/settings/Comfy.VueNodes.Enabled"
     with open_page(1100, 900) as (page, complaints):
         page.request.post(f"{server.address}/settings/Comfy.TutorialCompleted", data="true")
@@ -77,6 +97,7 @@ def editor(request: pytest.FixtureRequest, server: Server) -> Iterator[tuple[Pag
         page.wait_for_function(EDITOR_IS_READY, timeout=180_000)
         yield page, complaints, request.param
         page.request.post(renderer, data="false")
+    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture
@@ -176,12 +197,10 @@ def test_the_chosen_part_plays_in_a_loop(page: Page, editor: tuple[Page, list[st
     video = page.locator(".me-clip-player video")
     page.get_by_role("button", name="Play the chosen part").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    page.evaluate(
-        "() => { window.times = []; setInterval(() => times.push(document.querySelector('video').currentTime), 20) }"
-    )
+    page.evaluate(WATCH)
     page.wait_for_function("() => times.filter((time, index) => time < times[index - 1] - 0.2).length > 1")
-    times = page.evaluate("times")
-    assert min(times) >= 0.9 and max(times) < 1.8  # 1.0 to 1.5 s, and what a busy machine is late
+    times = page.evaluate("() => { clearInterval(watching); return times }")
+    assert min(times) >= 0.9 and max(times) < 2.5  # 1.0 to 1.5 s; a busy machine turns back late
     assert video.evaluate("(video) => video.muted")
     screenshot(editor, "playing")
     page.get_by_role("button", name="Pause").click()
@@ -192,8 +211,10 @@ def test_upload_by_the_button(page: Page, editor: tuple[Page, list[str], str], t
     name = f"uploaded {editor[2]}.mp4"
     path = make_clip(tmp_path / name, 20)
     with page.expect_file_chooser() as chooser:
-        # Through the widget where the canvas draws it: there is nothing to click on in the page.
-        page.evaluate("() => app.graph.nodes[0].widgets.find((widget) => widget.name === 'upload').callback()")
+        if editor[2] == "vue":
+            page.locator("[data-node-id] input[type=file]").locator("..").click()
+        else:
+            page.mouse.click(*page.evaluate(UPLOAD_BUTTON))
     chooser.value.set_files(path)
     expect(page.locator(".me-clip-file")).to_contain_text("2.00 s · 20 frames")
     assert page.evaluate(VALUES)["file"] == name
@@ -209,6 +230,29 @@ def test_a_dropped_animation_is_shown_though_it_cannot_be_played(
     assert page.evaluate(VALUES)["file"] == name
     expect(page.get_by_role("button", name="Play the chosen part")).to_be_disabled()
     expect(page.locator(".me-strip")).to_be_visible()
+
+
+def test_a_pasted_video_is_taken(page: Page, editor: tuple[Page, list[str], str], tmp_path: Path) -> None:
+    name = f"pasted {editor[2]}.mp4"
+    content = base64.b64encode(make_clip(tmp_path / name, 30).read_bytes()).decode()
+    page.evaluate(PASTE, {"name": name, "type": "video/mp4", "content": content})
+    expect(page.locator(".me-clip-file")).to_contain_text("3.00 s · 30 frames")
+    assert page.evaluate(VALUES)["file"] == name
+
+
+def test_what_another_node_gives_is_not_guessed(page: Page) -> None:
+    show(page)
+    expect(plan(page)).to_contain_text("8 frames")
+    page.evaluate("""() => {
+      const other = LiteGraph.createNode('PrimitiveFloat')
+      other.pos = [600, 130]
+      app.graph.add(other)
+      const [node] = app.graph.nodes
+      other.connect(0, node, node.inputs.findIndex((input) => input.name === 'start'))
+    }""")
+    expect(plan(page)).to_have_text("start comes from another node: known when the graph runs.")
+    expect(page.get_by_role("slider", name="First frame")).to_be_hidden()
+    expect(page.locator(".me-strip canvas")).to_be_visible()
 
 
 def test_a_wired_video_hides_the_strip(page: Page) -> None:
