@@ -275,7 +275,7 @@ def plan(arguments: argparse.Namespace) -> list[tuple[Reference, list[tuple[str,
         scenes = [(p, look_of(p)) for p in arguments.prompt] or [(look.prompt, look) for look in looks]
         todo.append((reference, scenes, {"Learn the motion.preset": "camera motion"} if reference.moves_camera else {}))
     if not arguments.references and not arguments.prompt:
-        todo.append((real_world(), [(SCENES[1].prompt, SCENES[1])], {"Learn the motion.steps": 60}))
+        todo.append((real_world(), [(SCENES[1].prompt, SCENES[1])], {}))
     return todo
 
 

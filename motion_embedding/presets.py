@@ -1,6 +1,7 @@
 """How to train, and named choices of it for what a person wants.
 
-What the choices rest on is in ``benchmarks/ablation.md``.
+What the choices rest on is in ``benchmarks/RESULTS.md``: how to train under "Time to quality", how to use what was
+learnt under "The ablation".
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ class Recipe:
     checkpointing: one of ``checkpointing.CHOICES``.
     """
 
-    steps: int = 200
-    learning_rate: float = 0.1
+    steps: int = 50
+    learning_rate: float = 0.2
     loss: str = "base"
     layers: str = "recommended"
     seed: int = 0
     start_percent: float = 0.0
     end_percent: float = 1.0
-    focus: float = 1.0
+    focus: float = 2.0
     weight_decay: float = 0.01
     value_form: str = "full"
     checkpointing: str = "automatic"
@@ -46,6 +47,7 @@ PRESETS: dict[str, Preset] = {
     "camera motion": Preset(debias=Debias("difference", until=0.65)),
     "object + camera": Preset(debias=Debias(until=0.8)),
     "paper": Preset(
-        Recipe(steps=350, learning_rate=0.02, loss="debiased_hybrid", layers="paper"), debias=Debias("difference")
+        Recipe(steps=350, learning_rate=0.02, loss="debiased_hybrid", layers="paper", focus=1.0),
+        debias=Debias("difference"),
     ),
 }

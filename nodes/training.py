@@ -60,7 +60,7 @@ class TrainMotionEmbedding(io.ComfyNode):
                     default=0,
                     min=0,
                     max=20000,
-                    tooltip="Training steps; 20 to 80 is usual. 0: as the preset says.",
+                    tooltip="Training steps; 20 to 100 is usual. 0: as the preset says.",
                 ),
                 io.Float.Input(
                     "learning_rate",
@@ -69,8 +69,8 @@ class TrainMotionEmbedding(io.ComfyNode):
                     max=10.0,
                     step=1e-4,
                     round=False,
-                    tooltip="Step size; the paper's 0.02 takes hundreds of steps, and at 1 some models break. 0: as the "
-                    "preset says.",
+                    tooltip="Step size; the paper's 0.02 takes hundreds of steps; from 0.3 on some models break. 0: "
+                    "as the preset says.",
                 ),
                 io.Combo.Input(
                     "loss",
