@@ -153,7 +153,7 @@ export class FilmStrip {
    */
   #time(event, clip) {
     const { left, width } = this.element.getBoundingClientRect();
-    return (Math.max(0, Math.min(1, (event.clientX - left) / width)) * clip.duration);
+    return Math.max(0, Math.min(1, (event.clientX - left) / width)) * clip.duration;
   }
 }
 
