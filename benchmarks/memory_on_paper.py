@@ -26,7 +26,7 @@ from motion_embedding.memory import learning, of_values
 from motion_embedding.trainable import TrainableMotion
 
 from .step_networks import unet3d
-from .step_on_paper import AsFlash
+from .step_on_paper import as_flash
 
 MARKS = "<!-- memory table -->", "<!-- end of memory table -->"
 _FP8 = torch.float8_e4m3fn
@@ -159,7 +159,7 @@ def measured(case: Case) -> Row:
     x = torch.empty(case.latent, dtype=torch.bfloat16, device="meta")
     options = {"optimized_attention_override": flash}
     motion = Installation(model, [trainable], call)
-    with AsFlash(), motion, checkpoints.around(lambda: motion), torch.device("meta"):
+    with as_flash(), motion, checkpoints.around(lambda: motion), torch.device("meta"):
         model(x, torch.empty(1), transformer_options=options, **case.inputs())
     with torch.device("meta"):
         values = sum(p.numel() for p in trainable.allocate(torch.device("meta")))

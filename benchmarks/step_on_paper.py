@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -40,14 +40,15 @@ class Flash(torch.autograd.Function):
         return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
 
 
-class AsFlash(TorchFunctionMode):
-    """Tensors without contents would go to another kind of attention."""
+@contextmanager
+def as_flash() -> Iterator[None]:
+    """While open, attention keeps what it does on a GPU; tensors without contents would go to another kind of it."""
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Mapping | None = None) -> Any:
-        if func is scaled_dot_product_attention:
-            given = [*args, *((kwargs or {}).get(name) for name in ("query", "key", "value")[len(args) :])]
-            return Flash.apply(*given[:3])
-        return func(*args, **(kwargs or {}))
+    def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **rest: Any) -> torch.Tensor:
+        return Flash.apply(query, key, value)
+
+    with mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attention):
+        yield
 
 
 class Traffic(TorchDispatchMode):
@@ -78,7 +79,7 @@ class Step:
         with torch.no_grad():
             self.forward()  # as it is written: the work of attention is known
             work = {i: cost.flop for i, cost in self.checkpoints.costs.items()}
-            with AsFlash():
+            with as_flash():
                 self.forward()
         kept = self.checkpoints.costs.items()
         self.checkpoints.costs = {i: Cost(cost.kept, cost.input, work[i]) for i, cost in kept}
@@ -98,7 +99,7 @@ class Step:
         return counter.get_total_flops()
 
     def traffic(self) -> int:
-        with AsFlash(), Traffic() as counter:
+        with as_flash(), Traffic() as counter:
             self.forward().square().mean().backward()
         return counter.bytes
 
