@@ -2,6 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { loadVideoFrames } from "./load_video_frames.js";
+import { videoResults } from "./video_results.js";
 
 // ComfyUI imports every file of this folder, so that only this one may do more than define things.
 const style = document.createElement("link");
@@ -9,3 +10,4 @@ Object.assign(style, { rel: "stylesheet", href: new URL("./motion_embeddings.css
 document.head.append(style);
 
 app.registerExtension(loadVideoFrames);
+app.registerExtension(videoResults);
