@@ -53,7 +53,7 @@ class Form:
 FORMS = [
     Form("no motion", without=True),
     Form("full, half precision"),
-    *(Form(f"compact, error {error}", error=error) for error in (0.1, 0.3, 0.5, 0.7)),
+    *(Form(f"compact, error {error}", error=error) for error in (0.1, 0.3, 0.4, 0.5, 0.7)),
     Form("learnt at rank 8", "low rank 8"),
     Form("learnt at rank 8, compact, error 0.1", "low rank 8", 0.1),
     Form("learnt at rank 8, compact, error 0.5", "low rank 8", 0.5),
@@ -72,7 +72,6 @@ class Setting:
 
 SETTINGS = {
     "unet": Setting("tiny UNet, object motion", debias={"until": 0.5}),
-    "difference": Setting("tiny UNet, by difference", debias={"value": "difference"}),
     "camera": Setting("tiny UNet, camera motion", clips=CAMERAS, debias={"value": "difference", "until": 0.65}),
     "wan": Setting("tiny Wan, until 0.3", wan=True, debias={"until": 0.3}),
 }

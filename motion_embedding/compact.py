@@ -10,7 +10,7 @@ from .embedding import MotionEmbedding
 from .low_rank import factorise, from_bytes, relative_error, to_bytes
 
 VALUE, POSITIONS, CHANNELS, SCALES = PARTS = ("value", "positions", "channels", "scales")
-ERROR = 0.5
+ERROR = 0.4
 """What motion does not notice, see ``benchmarks/RESULTS.md``, File size: fidelity falls by less than 2 %."""
 _FOUR_BITS_FROM = 0.3
 _ROUNDING = {4: 0.15, 8: 0.02}

@@ -213,7 +213,7 @@ class SaveMotionEmbedding(io.ComfyNode):
                     default="compact",
                     optional=True,
                     tooltip="compact: the values as two small tables in few bits, several to a hundred times smaller; "
-                    "they are up to a half off, which the motion hardly shows. full: the values as learnt.",
+                    "they are up to 40 % off, which the motion hardly shows. full: the values as learnt.",
                 ),
             ],
             outputs=[io.String.Output(display_name="path", tooltip="Where it was written.")],

@@ -83,12 +83,12 @@ def test_values_that_factors_would_not_shrink_stay_exact() -> None:
 
 
 def test_zeroscope_fits_into_fifteen_megabytes() -> None:
-    """An attention of the paper's level at 576x320, 24 frames: 60 directions under noise of half their
-    strength. The level has ten such attentions, and query-keys of 0.31 MB."""
+    """An attention of the paper's level at 576x320, 24 frames: 60 directions under noise of three tenths of
+    their strength. The level has ten such attentions, and query-keys of 0.31 MB."""
     generator = torch.Generator().manual_seed(0)
     positions = torch.randn(10, 18, 24, 60, generator=generator)
     values = torch.tensordot(positions, torch.randn(60, 1280, generator=generator) / 60**0.5, 1)
-    values += 0.5 * torch.randn(values.shape, generator=generator)
+    values += 0.3 * torch.randn(values.shape, generator=generator)
     parts = packed(values, ERROR)
     assert float((unpacked(parts) - values).norm() / values.norm()) < ERROR + 0.01
     size = sum(t.numel() * t.itemsize for t in parts.values())
