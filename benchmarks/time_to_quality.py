@@ -61,6 +61,7 @@ _BEFORE = How()
 _NOW = How(rate=0.2, power=2.0)
 CURVES = [
     Curve("now", _NOW, (20, 40, 50)),
+    Curve("now, rate 0.3", replace(_NOW, rate=0.3), (10, 20, 30, 40)),
     Curve("200 steps at 0.1, all levels alike", _BEFORE, (80, 140, 200)),
     Curve("published, rate 0.3", replace(_PUBLISHED, rate=0.3), (40, 80, 140)),
     Curve("published, rate 0.1", replace(_PUBLISHED, rate=0.1), (140, 350)),
