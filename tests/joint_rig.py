@@ -206,4 +206,4 @@ def first_draw(clip: torch.Tensor, start: float, end: float, seed: int = 0) -> t
     torch.randint(clip.shape[2], (), generator=generator)
     noise = torch.randn(clip.shape, generator=generator)
     low, high = max(start, 1e-3), min(end, 1 - 1e-3)
-    return low + (high - low) * ((offset + 0.5 * 0.6180339887498949) % 1), noise
+    return low + (high - low) * ((offset + 0.5 * 0.6180339887498949) % 1) ** 2, noise

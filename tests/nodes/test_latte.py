@@ -77,7 +77,7 @@ def test_the_loss_is_that_of_the_first_four_channels(pack: ModuleType, latte: Fa
     offset = torch.rand((), generator=generator).item()
     torch.randint(FRAMES, (), generator=generator)
     noise = torch.randn(clip().shape, generator=generator)
-    percent = 1e-3 + (1 - 2e-3) * ((offset + 0.5 * 0.6180339887498949) % 1)
+    percent = 1e-3 + (1 - 2e-3) * ((offset + 0.5 * 0.6180339887498949) % 1) ** 2
     time = 999 * (1 - percent)  # between two of the levels that betas from 1e-4 to 0.02 give
     sums = (1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)).log().cumsum(0)
     below, above = ((-sums).exp() - 1).sqrt().log()[int(time) : int(time) + 2]

@@ -106,7 +106,7 @@ def test_the_loss_is_that_of_svds_own_equations(svd, start, end) -> None:
     torch.randint(FRAMES, (), generator=generator)
     noise = torch.randn(svd.clip.shape, generator=generator)
     low, high = max(start, 1e-3), min(end, 1 - 1e-3)
-    percent = low + (high - low) * ((offset + 0.5 * 0.6180339887498949) % 1)
+    percent = low + (high - low) * ((offset + 0.5 * 0.6180339887498949) % 1) ** 2
     said, wanted = by_hand(svd, sigma_at(percent), noise)
     assert trained.losses[0] == pytest.approx((said - wanted).square().mean().item(), rel=1e-3)
     assert trained.embedding.prediction == "v"
@@ -118,7 +118,7 @@ def test_the_debiased_loss_compares_frames_of_the_batch_axis(svd) -> None:
     offset = torch.rand((), generator=generator).item()
     reference = int(torch.randint(FRAMES, (), generator=generator))
     noise = torch.randn(svd.clip.shape, generator=generator)
-    said, wanted = by_hand(svd, sigma_at(0.3 + 0.4 * ((offset + 0.5 * 0.6180339887498949) % 1)), noise)
+    said, wanted = by_hand(svd, sigma_at(0.3 + 0.4 * ((offset + 0.5 * 0.6180339887498949) % 1) ** 2), noise)
     error = said - wanted
     expected = error.square().mean() + (math.sqrt(2) * error - error[reference]).square().mean()
     assert trained.losses[0] == pytest.approx(expected.item(), rel=1e-3)

@@ -57,7 +57,7 @@ def test_the_first_loss_is_the_error_of_what_the_network_itself_puts_out(rig, ki
     torch.randint(4, (), generator=generator)
     noise = torch.randn(1, 12, 4, 8, 6, generator=generator)
     clip = rig.model.model.process_latent_in(rig.latents())
-    s = float(sampling.percent_to_sigma(1e-3 + (1 - 2e-3) * ((offset + 0.5 * 0.6180339887498949) % 1)))
+    s = float(sampling.percent_to_sigma(1e-3 + (1 - 2e-3) * ((offset + 0.5 * 0.6180339887498949) % 1) ** 2))
     alpha = 1 / (s**2 + 1) ** 0.5
     seen = (1 - s) * clip + s * noise if kind == "flow" else alpha * (clip + s * noise)
     target = {"epsilon": noise, "v": alpha * noise - alpha * s * clip, "sample": clip, "flow": noise - clip}[kind]
