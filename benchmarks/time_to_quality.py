@@ -193,8 +193,10 @@ def figure(path: Path) -> None:
             axes.plot([p.passes for p in made], [p.track for p in made], "o-", ms=3, label=curve.name)
         axes.set(xscale="log", ylim=(-0.2, 1.03), title=model, xlabel="passes of the model (forward 1, backward 2)")
         axes.set_ylabel("track correlation")
+        axes.set_xticks(ticks := [30, 60, 120, 240, 480, 960], ticks)
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, 0.62), framealpha=0.6)
     fig.tight_layout()
     fig.savefig(path)
 
