@@ -33,7 +33,7 @@ from motion_embedding.video import DecodedClip, VideoRequest, decode_frames
 CACHE = Path(__file__).parents[1] / ".cache" / "video_decode"
 WIDTH, HEIGHT = 576, 320
 GRAIN = 6
-"""Levels up and down, so that the film has the bit rate of one that was filmed: about 5 Mbit/s."""
+"""Levels up and down, so that what is decoded is not all copied from the picture before: 1.3 to 2.9 Mbit/s."""
 
 
 @dataclass(frozen=True)
