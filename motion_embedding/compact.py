@@ -11,7 +11,7 @@ from .low_rank import factorise, from_bytes, relative_error, to_bytes
 
 VALUE, POSITIONS, CHANNELS, SCALES = PARTS = ("value", "positions", "channels", "scales")
 ERROR = 0.4
-"""What motion does not notice, see ``benchmarks/RESULTS.md``, File size: fidelity falls by less than 2 %."""
+"""Costs less than 2 % of motion fidelity on the demo's UNet; see ``benchmarks/RESULTS.md``, File size."""
 _FOUR_BITS_FROM = 0.3
 _ROUNDING = {4: 0.15, 8: 0.02}
 """Bits to what they cost, as an error of its own; closer than that nothing has to be kept."""
