@@ -6,17 +6,22 @@ from collections.abc import Mapping
 
 import torch
 
+from .backbones import BACKBONES, Backbone
 from .embedding import MotionEmbedding
 from .low_rank import factorise, from_bytes, relative_error, to_bytes
 
 VALUE, POSITIONS, CHANNELS, SCALES = PARTS = ("value", "positions", "channels", "scales")
-ERROR = 0.4
-"""Costs less than 2 % of motion fidelity on the demo's UNet; see ``benchmarks/RESULTS.md``, File size."""
 _FOUR_BITS_FROM = 0.3
 _ROUNDING = {4: 0.15, 8: 0.02}
 """Bits to what they cost, as an error of its own; closer than that nothing has to be kept."""
 
 Parts = dict[str, torch.Tensor]
+
+
+def error_of(family: str) -> float:
+    """How far off the values of a compact file may be: what costs less than 2 % of motion fidelity, see
+    ``benchmarks/RESULTS.md``, File size."""
+    return next((b.bearable_error for b in BACKBONES if b.family == family), Backbone.bearable_error)
 
 
 def packed(values: torch.Tensor, error: float) -> Parts:

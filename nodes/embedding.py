@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..motion_embedding import files
-from ..motion_embedding.compact import ERROR
+from ..motion_embedding.compact import error_of
 from ..motion_embedding.debias import QUERY_KEY_STRATEGIES, VALUE_STRATEGIES, Debias
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.fit import check_range
@@ -21,7 +21,7 @@ register_folder()
 _STRENGTH = {"default": 1.0, "min": -10.0, "max": 10.0, "step": 0.01}
 _WINDOWS = {"over all": True, "in each": False}
 _PRECISIONS = {"half": torch.float16, "full": torch.float32}
-_SIZES = {"compact": ERROR, "full": 0.0}
+_SIZES = ("compact", "full")
 
 
 class ApplyMotionEmbedding(io.ComfyNode):
@@ -212,8 +212,8 @@ class SaveMotionEmbedding(io.ComfyNode):
                     options=list(_SIZES),
                     default="compact",
                     optional=True,
-                    tooltip="compact: the values as two small tables in few bits, several to a hundred times smaller; "
-                    "they are up to 40 % off, which the motion hardly shows. full: the values as learnt.",
+                    tooltip="compact: the values as two small tables in few bits, a few to a hundred times smaller; as "
+                    "far off as the motion hardly shows, and the node says how far. full: the values as learnt.",
                 ),
             ],
             outputs=[io.String.Output(display_name="path", tooltip="Where it was written.")],
@@ -230,7 +230,8 @@ class SaveMotionEmbedding(io.ComfyNode):
         if inverted_noise is not None:
             motion = motion.replace(inverted_noise=_first_noise(inverted_noise))
         path = unused(target_path(filename))
-        error = files.save(motion, path, _PRECISIONS[precision], _SIZES[size])
+        off = error_of(motion.backbone) if size == "compact" else 0.0
+        error = files.save(motion, path, _PRECISIONS[precision], off)
         written = motion.replace(values_error=error).describe()
         text = f"{path}\n{path.stat().st_size / 1e6:.2f} MB · {written}{_misfit(motion)}"
         return io.NodeOutput(str(path), ui=ui.PreviewText(text))

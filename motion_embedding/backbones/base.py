@@ -90,6 +90,7 @@ class Backbone(ABC):
         up in every call, so :meth:`attentions` must be quick.
     frames_each: how many frames of video each latent frame but the first stands for.
     in_place: whether its blocks add to what they were given in place, see ``checkpointing``.
+    bearable_error: how far off values may be in a file, as measured; small where nobody did, see ``compact``.
     """
 
     family: str
@@ -97,6 +98,7 @@ class Backbone(ABC):
     comes_and_goes: bool = False
     frames_each: int = 1
     in_place: bool = False
+    bearable_error: float = 0.1
 
     @abstractmethod
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:

@@ -78,6 +78,7 @@ def _parts(level: nn.Module) -> Iterator[nn.Module]:
 
 class UNet3D(Backbone):
     family = "unet3d"
+    bearable_error = 0.4
     presets = {
         "paper": _paper,
         "paper + next level": _paper_and_next,
