@@ -21,7 +21,7 @@ class Recipe:
     checkpointing: one of ``checkpointing.CHOICES``.
     """
 
-    steps: int = 50
+    steps: int = 65
     learning_rate: float = 0.2
     loss: str = "base"
     layers: str = "recommended"
