@@ -58,15 +58,15 @@ class Curve:
 # ablation; left out here, in favour of the published side.
 _PUBLISHED = How(levels="uniform", loss="debiased", layers="paper", rate=0.02)
 _BEFORE = How()
-_NOW = How(rate=0.2, power=2.0)
+_CROWDED = How(rate=0.2, power=2.0)
 CURVES = [
-    Curve("now", _NOW, (20, 40, 50)),
-    Curve("now, rate 0.3", replace(_NOW, rate=0.3), (10, 20, 30, 40)),
+    Curve("high noise oftener, rate 0.2", _CROWDED, (20, 40, 50)),
+    Curve("high noise oftener, rate 0.3", replace(_CROWDED, rate=0.3), (10, 20, 30, 40)),
     Curve("200 steps at 0.1, all levels alike", _BEFORE, (80, 140, 200)),
     Curve("published, rate 0.3", replace(_PUBLISHED, rate=0.3), (40, 80, 140)),
     Curve("published, rate 0.1", replace(_PUBLISHED, rate=0.1), (140, 350)),
     Curve("published, rate 0.02", _PUBLISHED, (140, 350)),
-    Curve("now", _NOW, (10, 20, 50), "Wan"),
+    Curve("high noise oftener, rate 0.2", _CROWDED, (10, 20, 50), "Wan"),
     Curve("200 steps at 0.1, all levels alike", _BEFORE, (10, 20, 40, 80), "Wan"),
 ]
 

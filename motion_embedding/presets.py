@@ -21,8 +21,8 @@ class Recipe:
     checkpointing: one of ``checkpointing.CHOICES``.
     """
 
-    steps: int = 65
-    learning_rate: float = 0.2
+    steps: int = 130
+    learning_rate: float = 0.1
     loss: str = "base"
     layers: str = "recommended"
     seed: int = 0
