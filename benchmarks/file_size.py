@@ -30,7 +30,7 @@ from motion_embedding.backbones import find_backbone
 from motion_embedding.backbones.unet3d import level_of
 from motion_embedding.memory import of_values
 
-from . import ablation, transformer_form
+from . import ablation, in_process, transformer_form
 from .clips import CLIPS, Clip
 
 CACHE = ROOT / ".cache" / "file_size"
@@ -53,7 +53,7 @@ class Form:
 FORMS = [
     Form("no motion", without=True),
     Form("full, half precision"),
-    *(Form(f"compact, error {error}", error=error) for error in (0.1, 0.3, 0.4, 0.5, 0.7)),
+    *(Form(f"compact, error {error}", error=error) for error in (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)),
     Form("learnt at rank 8", "low rank 8"),
     Form("learnt at rank 8, compact, error 0.1", "low rank 8", 0.1),
     Form("learnt at rank 8, compact, error 0.5", "low rank 8", 0.5),
@@ -65,7 +65,7 @@ class Setting:
     """What is sampled: with which model, of which clips, and how the motion is debiased."""
 
     title: str
-    wan: bool = False
+    model: str = "UNet"
     clips: tuple[str, ...] = PATHS
     debias: dict[str, Any] = field(default_factory=dict)
 
@@ -73,7 +73,8 @@ class Setting:
 SETTINGS = {
     "unet": Setting("tiny UNet, object motion", debias={"until": 0.5}),
     "camera": Setting("tiny UNet, camera motion", clips=CAMERAS, debias={"value": "difference", "until": 0.65}),
-    "wan": Setting("tiny Wan, until 0.3", wan=True, debias={"until": 0.3}),
+    "animatediff": Setting("tiny AnimateDiff, until 0.5", model="AnimateDiff", debias={"until": 0.5}),
+    "wan": Setting("tiny Wan, until 0.3", model="Wan", debias={"until": 0.3}),
 }
 
 
@@ -115,11 +116,45 @@ class Wan:
         return self.host.decode(latents)[0]
 
 
+class AnimateDiff:
+    """The tiny AnimateDiff as its proof samples it."""
+
+    def __init__(self) -> None:
+        self.host = in_process.start()
+        from demo.tiny_animatediff.config import MOTION
+
+        node = in_process.demo_node("tiny_animatediff")
+        self.host.vae = node.load_image_vae()
+        self.plain = self.host.part("animatediff").load_animatediff(node.load_model(), MOTION, own_betas=False)
+
+    def learnt(self, form: Form, clip: Clip) -> Any:
+        files, training = self.host.part("files"), self.host.part("training")
+        path = CACHE / "embeddings" / f"animatediff-{clip.name}-{form.value_form.replace(' ', '_')}.safetensors"
+        if not path.exists():
+            recipe = self.host.part("presets").Recipe(value_form=form.value_form)
+            prompt, latents = self.host.prompt(clip.look.prompt), self.host.encode(clip.frames)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.save(training.train_motion(self.plain, prompt, latents, recipe).embedding, path, torch.float32)
+        return files.load(path)
+
+    def sample(self, model: Any, prompt: str, number: int) -> np.ndarray:
+        import comfy.sample
+
+        noise = torch.randn(8, 12, 16, 16, generator=torch.Generator().manual_seed(1000 + number))
+        prompts, nothing = (self.host.prompt(prompt), self.host.prompt("")), torch.zeros_like(noise)
+        how = (20, 2.0, "ddim", "sgm_uniform", *prompts, nothing)
+        pixels = self.host.vae.decode(comfy.sample.sample(model, noise, *how, disable_pbar=True, seed=0))
+        return (pixels.numpy() * 255).round().clip(0, 255).astype(np.uint8)
+
+
+BENCHES = {"UNet": UNet, "Wan": Wan, "AnimateDiff": AnimateDiff}
+
+
 def ranks_of(tensors: dict[str, list[int]]) -> list[int]:
     return [shape[0] for name, shape in tensors.items() if ".scales." in name]
 
 
-def run(bench: UNet | Wan, form: Form, clip: Clip, debias: dict[str, Any]) -> dict[str, Any]:
+def run(bench: UNet | Wan | AnimateDiff, form: Form, clip: Clip, debias: dict[str, Any]) -> dict[str, Any]:
     """The file's bytes, error and ranks, and the numbers of every sample made with what it holds."""
     files, found, model = bench.host.part("files"), {"bytes": 0, "error": 0.0, "ranks": []}, bench.plain
     if not form.without:
@@ -139,13 +174,14 @@ def result_path(name: str, form: Form, clip: str) -> Path:
     return CACHE / "results" / name / slug / f"{clip}.json"
 
 
-def work(name: str) -> None:
+def work(name: str, forms: list[str]) -> None:
     setting = SETTINGS[name]
-    missing = [(f, c) for f in FORMS for c in setting.clips if not result_path(name, f, c).exists()]
+    wanted = [form for form in FORMS if not forms or form.name in forms]
+    missing = [(f, c) for c in setting.clips for f in wanted if not result_path(name, f, c).exists()]
     if not missing:
         return
     with torch.inference_mode():
-        bench = Wan() if setting.wan else UNet()
+        bench = BENCHES[setting.model]()
         for form, clip in missing:
             found = run(bench, form, CLIPS[clip], setting.debias)
             with replacing(result_path(name, form, clip)) as unfinished:
@@ -175,7 +211,7 @@ def motions(name: str) -> str:
         span = f"{min(ranks)} to {max(ranks)}" if ranks else "-"
         scores = f"{np.mean(moved):.3f} | {worst:.2f} | {np.mean(fidelity):.3f} | {np.mean(leaked):.2f}"
         lines.append(f"| {form.name} | {size} | {error} | {span} | {scores} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
 def zeroscope(preset: str) -> list[tuple[str, tuple[int, int, int, int]]]:
@@ -230,17 +266,20 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only print the tables")
     parser.add_argument("--shapes", action="store_true", help="only print the bytes at the real size")
     parser.add_argument("--only", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    parser.add_argument("--forms", nargs="+", choices=[form.name for form in FORMS], default=[], help="run these alone")
     parser.add_argument("--out", action="store_true", help="write the tables to benchmarks/file_size.md as well")
     parser.add_argument("--setting", choices=list(SETTINGS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.setting:
-        work(arguments.setting)
+        work(arguments.setting, arguments.forms)
         return
     names = [] if arguments.shapes else arguments.only
     for name in () if arguments.table else names:
         command = [sys.executable, "-m", "benchmarks.file_size", "--setting", name]
+        if arguments.forms:
+            command += ["--forms", *arguments.forms]
         subprocess.run(command, cwd=ROOT, check=True)
-    text = "\n".join([*map(motions, names), bytes_on_paper()])
+    text = "\n".join([*filter(None, map(motions, names)), bytes_on_paper()])
     print(text)
     if arguments.out:
         (ROOT / "benchmarks" / "file_size.md").write_text(text, "utf-8")

@@ -69,6 +69,14 @@ def start(threads: int = 1, cpu: bool = True) -> Host:
     return Host(*load(WEIGHTS))
 
 
+def demo_node(folder: str) -> ModuleType:
+    """The custom node of one of the demo's models, as ComfyUI loads it."""
+    spec = importlib.util.spec_from_file_location(folder, ROOT / "demo" / folder / "comfyui_node" / "__init__.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def boot(threads: int = 1, cpu: bool = True) -> None:
     """Make ComfyUI and the pack importable."""
     sys.path.insert(0, str(comfyui_path()))

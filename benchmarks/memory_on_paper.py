@@ -36,7 +36,7 @@ _FP8 = torch.float8_e4m3fn
 class Case:
     """A network at a size. latent: ``[1, C, F, h, w]``. dtype: of the weights; computing is in bfloat16.
 
-    layers: which of them learn.
+    layers: which of them learn. value_form: as ``TrainableMotion`` takes it.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Case:
     inputs: Callable[[], dict[str, Any]]
     dtype: torch.dtype = torch.bfloat16
     layers: str = "recommended"
+    value_form: str = "full"
 
 
 def text(tokens: int, width: int) -> torch.Tensor:
@@ -81,8 +82,13 @@ def cases() -> Iterator[Case]:
         return {"context": text(77, 1024)}
 
     zeroscope = (lambda settings: unet3d(torch.device("meta"), settings["dtype"], (1, 4, 24, 40, 72)).module,)
-    for name, layers in (("ZeroScope, the paper's layers", "paper"), ("ZeroScope", "recommended")):
-        yield Case(name, "576x320x24", *zeroscope, (1, 4, 24, 40, 72), to_zeroscope, layers=layers)
+    choices = (
+        ("ZeroScope, the paper's layers", "paper", "full"),
+        ("ZeroScope", "recommended", "full"),
+        ("ZeroScope, learnt at rank 8", "recommended", "low rank 8"),
+    )
+    for name, *how in choices:
+        yield Case(name, "576x320x24", *zeroscope, (1, 4, 24, 40, 72), to_zeroscope, torch.bfloat16, *how)
 
     def to_wan() -> dict[str, Any]:
         return {"context": text(512, 4096)}
@@ -153,7 +159,7 @@ def measured(case: Case) -> Row:
     backbone, attentions = find_backbone(model)
     chosen = backbone.select(attentions, case.layers)
     call = backbone.call(torch.empty(case.latent, device="meta"), (0,))
-    trainable = TrainableMotion(chosen)
+    trainable = TrainableMotion(chosen, case.value_form)
     checkpoints = Checkpoints(learning(backbone.blocks(model), chosen), backbone.in_place)
     checkpoints.measuring = True
     x = torch.empty(case.latent, dtype=torch.bfloat16, device="meta")
@@ -161,8 +167,7 @@ def measured(case: Case) -> Row:
     motion = Installation(model, [trainable], call)
     with as_flash(), motion, checkpoints.around(lambda: motion), torch.device("meta"):
         model(x, torch.empty(1), transformer_options=options, **case.inputs())
-    with torch.device("meta"):
-        values = sum(p.numel() for p in trainable.allocate(torch.device("meta")))
+    values = sum(p.numel() for p in trainable.allocate(torch.device("meta")))
     own = sum(p.nbytes for p in model.parameters())
     return Row(case, own, values, checkpoints.choose("none", 0), checkpoints.choose("all", 0))
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from .in_process import Host
+from motion_embedding.noise_levels import spread
 
-GOLDEN = 0.6180339887498949
+from .in_process import Host
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class How:
     query_key: the rate of the query-key rows over that of the values.
     levels: ``golden`` (spread evenly), ``uniform`` (drawn) over percents ``low`` to ``high``; power: above 1 more at
         high noise.
+    start: standard deviation of the query-key rows before the first step; zero as shipped.
     batch: noises per step; antithetic: every second is the first one turned round.
     """
 
@@ -34,6 +35,7 @@ class How:
     schedule: str = "constant"
     warm: int = 0
     query_key: float = 1.0
+    start: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     levels: str = "golden"
     low: float = 0.0
@@ -56,10 +58,11 @@ class How:
 
     def percents(self, step: int, offset: float, generator: torch.Generator) -> list[float]:
         """The noise levels of a step's batch."""
-        places = torch.rand(self.batch, generator=generator).tolist()
-        if self.levels == "golden":
-            places = [(offset + (step * self.batch + i + 0.5) * GOLDEN) % 1.0 for i in range(self.batch)]
+        places = torch.rand(self.batch, generator=generator).tolist()  # in either case, so that the noises are the same
         low, high = max(self.low, 1e-3), min(self.high, 1 - 1e-3)
+        if self.levels == "golden":
+            first = step * self.batch
+            return [spread(first + i, offset, low, high, self.power) for i in range(self.batch)]
         return [low + (high - low) * place**self.power for place in places]
 
 
@@ -80,7 +83,7 @@ def train(
     with torch.inference_mode(False), torch.enable_grad(), part("frozen").frozen(base):
         clip, positive = clip.clone(), positive.clone()
         clean = base.process_latent_in(clip).expand(how.batch, *clip.shape[1:])
-        call = backbone.call(clip, (0,), "latents")
+        call = backbone.call(clean, (0,), "latents")
         trainable = part("trainable").TrainableMotion(backbone.select(attentions, how.layers))
 
         def step_losses(percents: list[float], noise: torch.Tensor, reference: int) -> torch.Tensor:
@@ -95,8 +98,10 @@ def train(
             return losses.LOSSES[how.loss](target + error, target, reference)
 
         with torch.no_grad():
-            step_losses([0.5], torch.zeros_like(clip), 0)
+            step_losses([0.5] * how.batch, torch.zeros_like(clean), 0)
         trainable.allocate(clip.device)
+        for rows in trainable.query_key.values():
+            rows.data.normal_(0, how.start, generator=torch.Generator().manual_seed(how.seed))
         groups = [
             {"params": list(trainable.query_key.values()), "factor": how.query_key},
             {"params": list(trainable.value.values()), "factor": 1.0},

@@ -1,6 +1,6 @@
 """What an applied motion adds to a step of sampling: time, preparation, synchronising operations, memory.
 
-    python -m benchmarks.sampling_overhead [--rounds 5] [--steps 40] [--out benchmarks/sampling_overhead.md]
+    python -m benchmarks.sampling_overhead [--rounds 5] [--steps 40] [--only 1] [--out benchmarks/sampling_overhead.md]
     python -m benchmarks.sampling_overhead --size real --device cuda --steps 12     real sizes, random weights
 
 The host's own sampler (euler, guidance 2). The motion acts in every second step, so that what else runs on the machine
@@ -8,12 +8,15 @@ slows both alike: seconds of the thread on the CPU, of the clock behind ``torch.
 the median over rounds of the ratio of the lower quartiles, and its range over rounds. "Prepare" is all that a run does
 once: fitting and debiasing rows, moving them, noting what comes in where. "Waits" counts per step the operations that
 make the host wait for a GPU or send it something of its own (a number read off a tensor, a tensor made of numbers), and
-how many a motion adds that acts in a part of the steps; on the CPU too.
+how many a motion adds that acts in a part of the steps; on the CPU too. On the CPU the C library is told to keep what
+is freed, as the host's allocator does on a GPU: else it gives memory back and asks for it again as chance has it, up to
+0.05 s a step with a motion or without.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import statistics
 import sys
@@ -28,9 +31,18 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import in_process
+from .devices import add_device, chosen_device
 
 UNTIL = 0.9
 WAITS = {"item", "_local_scalar_dense", "is_nonzero", "equal", "nonzero", "lift_fresh", "masked_select", "unique_dim"}
+
+
+def keep_freed_memory() -> None:
+    """Of glibc; elsewhere nothing."""
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        trim_threshold, mmap_threshold = -1, -3
+        for limit in (trim_threshold, mmap_threshold):
+            mallopt(limit, 2**30)
 
 
 @dataclass
@@ -201,29 +213,19 @@ class Probe:
 
 
 def tiny(host: in_process.Host) -> Iterator[Case]:
-    import importlib.util
-
-    from demo.host import ROOT
-
-    def node(folder: str) -> Any:
-        spec = importlib.util.spec_from_file_location(folder, ROOT / "demo" / folder / "comfyui_node/__init__.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
     text = host.prompt("a red star on a navy background"), host.prompt("")
-    yield Case("tiny text-to-video UNet, 64x64x8", host.model, (1, 12, 8, 8, 8), text)
+    yield Case("tiny text-to-video UNet, 64x64x8", host.model, (1, 12, 8, 16, 16), text)
     from demo.tiny_animatediff.config import MOTION
 
-    image = node("tiny_animatediff")
+    image = in_process.demo_node("tiny_animatediff")
     model = host.part("animatediff").load_animatediff(image.load_model(), MOTION, own_betas=False)
-    yield Case("tiny AnimateDiff, 64x64x8", model, (8, 12, 8, 8), text)
+    yield Case("tiny AnimateDiff, 64x64x8", model, (8, 12, 16, 16), text)
     import comfy.sd
 
     from demo.tiny_wan.files import CHANNELS, MODEL
 
     wan = comfy.sd.load_diffusion_model(str(MODEL), {"dtype": torch.float32})
-    host.clip = node("tiny_wan").load_text()
+    host.clip = in_process.demo_node("tiny_wan").load_text()
     text = host.prompt("a red star on a navy background"), host.prompt("")
     yield Case("tiny Wan, 64x64x8", wan, (1, CHANNELS, 8, 16, 16), text)
 
@@ -231,12 +233,14 @@ def tiny(host: in_process.Host) -> Iterator[Case]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=("tiny", "real"), default="tiny")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    add_device(parser)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--only", type=int, help="this model alone, counted from 0")
     parser.add_argument("--out", type=Path, help="write the table there too")
     arguments = parser.parse_args()
-    cuda = arguments.device == "cuda"
+    cuda = chosen_device(parser, arguments).type == "cuda"
+    keep_freed_memory()
     with torch.inference_mode():
         host = in_process.start(1, cpu=not cuda)
         if arguments.size == "real":
@@ -247,7 +251,9 @@ def main() -> None:
             "| model | step, ms | with a motion | more | prepare, ms | waits a step | its own | its memory, MB |",
             "|---|---|---|---|---|---|---|---|",
         ]
-        for case in cases(host):
+        for number, case in enumerate(cases(host)):
+            if arguments.only not in (None, number):
+                continue
             lines.append(measure(case, host, arguments.rounds, arguments.steps, cuda))
             print(lines[-1], file=sys.stderr)
     table = "\n".join(lines) + "\n"

@@ -67,13 +67,13 @@ class Traffic(TorchDispatchMode):
 
 
 class Step:
-    """A step of training ``layers`` on a network without contents."""
+    """A step of training ``layers`` on a network without contents. value_form: as ``TrainableMotion`` takes it."""
 
-    def __init__(self, net: Network, layers: str) -> None:
+    def __init__(self, net: Network, layers: str, value_form: str = "full") -> None:
         self.net, self.prepared = net, Prepared()
         backbone, attentions = net.family
         chosen = backbone.select(attentions, layers)
-        self.trainable = TrainableMotion(chosen)
+        self.trainable = TrainableMotion(chosen, value_form)
         self.checkpoints = Checkpoints(learning(backbone.blocks(net.module), chosen))
         self.checkpoints.measuring = True
         with torch.no_grad():
@@ -84,8 +84,7 @@ class Step:
         kept = self.checkpoints.costs.items()
         self.checkpoints.costs = {i: Cost(cost.kept, cost.input, work[i]) for i, cost in kept}
         self.checkpoints.measuring = False
-        with META:
-            self.trainable.allocate(META)
+        self.trainable.allocate(META)
 
     def forward(self) -> torch.Tensor:
         net = self.net
@@ -111,8 +110,8 @@ def table() -> str:
         "| layers | blocks again | kept | weights | the motion | peak | TFLOP | traffic | floors on an H100 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for layers in ("paper", "recommended"):
-        step = Step(net, layers)
+    for layers, value_form in (("paper", "full"), ("recommended", "full"), ("recommended", "low rank 8")):
+        step = Step(net, layers, value_form)
         learnt = of_values(sum(p.numel() for p in step.trainable.parameters()))
         for name, budget in BUDGETS.items():
             choice = "none" if budget is None else "automatic" if budget else "all"
@@ -121,7 +120,14 @@ def table() -> str:
             memory = [f"{n / 1e9:.1f} GB" for n in (kept, weights, learnt, kept + weights + learnt)]
             flop, traffic = step.flop(), step.traffic()
             floors = f"{1e3 * flop / PEAK:.0f} ms, {1e3 * traffic / BANDWIDTH:.0f} ms"
-            cells = [layers, again, *memory, f"{flop / 1e12:.1f}", f"{traffic / 1e9:.0f} GB", floors]
+            cells = [
+                layers if value_form == "full" else f"{layers}, {value_form}",
+                again,
+                *memory,
+                f"{flop / 1e12:.1f}",
+                f"{traffic / 1e9:.0f} GB",
+                floors,
+            ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.time_to_quality               run what is missing on two clips, then write table and figure
     python -m benchmarks.time_to_quality --clips 8     on all held-out clips whose object moves
+    python -m benchmarks.time_to_quality --model hard  on one clip and scene that tell good trainings from fair ones
     python -m benchmarks.time_to_quality --table       only write what has been run
 
 Every curve is trained once per clip; what is learnt at the marked steps goes into new scenes with the same seeds,
@@ -22,6 +23,8 @@ import numpy as np
 import torch
 
 from demo.host import ROOT
+from demo.run import read_frames, shipped
+from demo.tiny_model.world import Look
 from motion_embedding.atomic import replacing
 
 from . import in_process, transformer_form
@@ -32,6 +35,9 @@ from .plain_training import How, train
 CACHE = ROOT / ".cache" / "time_to_quality"
 CLIP_NAMES = ("left", "circle", "fall", "bounce", "right", "up", "diagonal", "arc")
 SCENES, GUIDANCE, UNTIL = 2, 2.0, 0.5
+# A scene in which the model's own motion is strong, from the clip as its file has it, as ``make demo`` runs it.
+HARD_CLIP, HARD_LOOK, HARD_STEPS, HARD_SEEDS = "bounce", Look("magenta", "triangle", "black"), 20, (7, 8, 9, 10)
+TITLES = {"hard": "UNet, a scene that resists"}
 PASSES = 3  # a forward is one, a backward two
 
 
@@ -59,14 +65,32 @@ class Curve:
 _PUBLISHED = How(levels="uniform", loss="debiased", layers="paper", rate=0.02)
 _BEFORE = How()
 _CROWDED = How(rate=0.2, power=2.0)
+_ONE_RATE = replace(_CROWDED, rate=0.1)
+_PRESETS = replace(_ONE_RATE, query_key=4.0)
 CURVES = [
-    Curve("high noise oftener, rate 0.2", _CROWDED, (20, 40, 50)),
-    Curve("high noise oftener, rate 0.3", replace(_CROWDED, rate=0.3), (10, 20, 30, 40)),
+    Curve("the presets", _PRESETS, (20, 32, 48, 65, 80, 100)),
+    Curve("query-keys at 0.1 too", _ONE_RATE, (40, 65, 90, 130)),
+    Curve("query-keys at 0.025", replace(_ONE_RATE, query_key=0.25), (65, 90)),
+    Curve("query-keys at 0.8", replace(_ONE_RATE, query_key=8.0), (20, 32, 48, 65)),
+    Curve("both at 0.2", _CROWDED, (20, 40, 50)),
+    Curve("both at 0.3", replace(_CROWDED, rate=0.3), (10, 20, 30, 40)),
+    Curve("two noises a step", replace(_PRESETS, batch=2), (24, 40)),
+    Curve("two noises a step, one turned", replace(_PRESETS, batch=2, antithetic=True), (24, 40)),
+    Curve("query-keys from random numbers, 0.1", replace(_PRESETS, start=0.1), (20, 32, 48, 65)),
+    Curve("query-keys from random numbers, 0.5", replace(_PRESETS, start=0.5), (20, 32, 48, 65)),
+    Curve("query-keys at 0.1 too, betas 0.9 and 0.99", replace(_ONE_RATE, betas=(0.9, 0.99)), (65, 90)),
+    Curve("query-keys at 0.1 too, betas 0.5 and 0.99", replace(_ONE_RATE, betas=(0.5, 0.99)), (65, 90)),
     Curve("200 steps at 0.1, all levels alike", _BEFORE, (80, 140, 200)),
     Curve("published, rate 0.3", replace(_PUBLISHED, rate=0.3), (40, 80, 140)),
     Curve("published, rate 0.1", replace(_PUBLISHED, rate=0.1), (140, 350)),
     Curve("published, rate 0.02", _PUBLISHED, (140, 350)),
-    Curve("high noise oftener, rate 0.2", _CROWDED, (10, 20, 50), "Wan"),
+    Curve("the presets", _PRESETS, (50, 65, 80, 100, 130), "hard"),
+    Curve("query-keys at 0.1 too", _ONE_RATE, (100, 130, 160), "hard"),
+    Curve("query-keys at 0.8", replace(_ONE_RATE, query_key=8.0), (65, 80, 100), "hard"),
+    Curve("both at 0.2", _CROWDED, (40, 50, 65), "hard"),
+    Curve("two noises a step, one turned", replace(_PRESETS, batch=2, antithetic=True), (40, 65), "hard"),
+    Curve("200 steps at 0.1, all levels alike", _BEFORE, (140, 200), "hard"),
+    Curve("both at 0.2", _CROWDED, (10, 20, 50), "Wan"),
     Curve("200 steps at 0.1, all levels alike", _BEFORE, (10, 20, 40, 80), "Wan"),
 ]
 
@@ -75,9 +99,10 @@ class Bench:
     """The tiny models inside this process; ``sampling`` of each is what its own proof uses, at fewer steps."""
 
     def __init__(self, model: str) -> None:
-        self.host = in_process.start() if model == "UNet" else transformer_form.start()
+        self.host = transformer_form.start() if model == "Wan" else in_process.start()
+        self.hard = model == "hard"
         self.model, self.shape = self.host.model, (1, 12, 8, 16, 16)
-        self.sampling = (10, GUIDANCE, "ddim", "sgm_uniform")
+        self.sampling = (HARD_STEPS if self.hard else 10, GUIDANCE, "ddim", "sgm_uniform")
         if model == "Wan":
             from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
@@ -91,9 +116,13 @@ class Bench:
         """Per mark the samples, ``seconds`` per step with the looking left out."""
         result: dict[str, Any] = {}
         positive = self.host.prompt(clip.look.prompt)[0][0]
+        frames = clip.frames
+        if self.hard:
+            reference = shipped(clip.name)
+            frames = read_frames(reference.video, reference, len(frames), frames.shape[1])
         for how, marks in curve.runs():
             began = time.process_time()
-            learnt = train(self.host, self.model, self.host.encode(clip.frames), positive, how, marks)
+            learnt = train(self.host, self.model, self.host.encode(frames), positive, how, marks)
             result["seconds"] = (time.process_time() - began) / how.steps
             result |= {str(mark): self.score(clip, embedding) for mark, embedding in learnt.items()}
         return result
@@ -104,8 +133,9 @@ class Bench:
         debias = self.host.part("debias").Debias(until=UNTIL)
         apply = self.host.part("injection").apply_embedding
         model, results = apply(self.model, embedding.replace(debias=debias), 1.0, 1.0), []
-        for number, look in enumerate(clip.looks()[:SCENES]):
-            noise = torch.randn(self.shape, generator=torch.Generator().manual_seed(1000 + number))
+        scenes = [(look, 1000 + number) for number, look in enumerate(clip.looks()[:SCENES])]
+        for look, seed in [(HARD_LOOK, seed) for seed in HARD_SEEDS] if self.hard else scenes:
+            noise = torch.randn(self.shape, generator=torch.Generator().manual_seed(seed))
             how = (*self.sampling, self.host.prompt(look.prompt), self.host.prompt(""), torch.zeros_like(noise))
             latents = comfy.sample.sample(model, noise, *how, disable_pbar=True, seed=0)
             results.append(measure(clip, look, self.host.decode(latents)[0]))
@@ -118,8 +148,8 @@ def result_path(curve: Curve, clip: str) -> Path:
     return CACHE / "".join(c if c.isalnum() or c == "." else "_" for c in text) / f"{clip}.json"
 
 
-def work(model: str, clips: list[str], curves: int) -> None:
-    todo = [(curve, clip) for curve in CURVES[:curves] for clip in clips if curve.model == model]
+def work(model: str, clips: list[str], named: str = "") -> None:
+    todo = [(curve, clip) for curve in CURVES for clip in clips if curve.model == model and named in curve.name]
     todo = [(curve, clip) for curve, clip in todo if not result_path(curve, clip).exists()]
     if not todo:
         return
@@ -186,17 +216,32 @@ def figure(path: Path) -> None:
     import matplotlib.pyplot as plt
 
     models = list(dict.fromkeys(curve.model for curve in CURVES if points(curve)))
-    fig, grid = plt.subplots(1, len(models), figsize=(5.2 * len(models), 3.6), dpi=90, squeeze=False)
-    for axes, model in zip(grid[0], models, strict=True):
-        for curve in (curve for curve in CURVES if curve.model == model and points(curve)):
-            made = points(curve)
-            axes.plot([p.passes for p in made], [p.track for p in made], "o-", ms=3, label=curve.name)
-        axes.set(xscale="log", ylim=(-0.2, 1.03), title=model, xlabel="passes of the model (forward 1, backward 2)")
+    fig, grid = plt.subplots(len(models), 1, figsize=(9.4, 4.2 * len(models)), dpi=90, squeeze=False)
+    for axes, model in zip(grid[:, 0], models, strict=True):
+        shown = [curve for curve in CURVES if curve.model == model and points(curve)]
+        for curve, color in zip(shown, plt.get_cmap("tab20").colors, strict=False):
+            made, published = points(curve), curve.name.startswith("published")
+            style = {"ls": "--" if published else "-", "lw": 2.5 if curve.how == _PRESETS else 1.2}
+            axes.plot(
+                [p.passes for p in made],
+                [p.track for p in made],
+                marker="o",
+                ms=3,
+                color=color,
+                label=curve.name,
+                **style,
+            )
+        axes.set(
+            xscale="log",
+            ylim=(-0.25, 1.03),
+            title=TITLES.get(model, model),
+            xlabel="passes of the model (forward 1, backward 2)",
+        )
         axes.set_ylabel("track correlation")
         axes.set_xticks(ticks := [30, 60, 120, 240, 480, 960], ticks)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, 0.62), framealpha=0.6)
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
     fig.tight_layout()
     fig.savefig(path)
 
@@ -204,12 +249,13 @@ def figure(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=2, help="how many of the eight held-out clips")
-    parser.add_argument("--model", choices=["UNet", "Wan"], default="UNet")
-    parser.add_argument("--curves", type=int, default=len(CURVES), help="how many of the curves, from the first")
+    parser.add_argument("--model", choices=["UNet", "hard", "Wan"], default="UNet")
+    parser.add_argument("--curves", help="only those whose name holds this text")
     parser.add_argument("--table", action="store_true", help="only write the table and the figure")
     arguments = parser.parse_args()
     if not arguments.table:
-        work(arguments.model, list(CLIP_NAMES[: arguments.clips]), arguments.curves)
+        clips = [HARD_CLIP] if arguments.model == "hard" else list(CLIP_NAMES[: arguments.clips])
+        work(arguments.model, clips, arguments.curves or "")
     target = ROOT / "benchmarks" / "time_to_quality"
     target.with_suffix(".md").write_text(table(), "utf-8")
     figure(target.with_suffix(".png"))

@@ -28,6 +28,7 @@ from motion_embedding.optimising import Arriving, adamw, descend
 from motion_embedding.trainable import TrainableMotion
 
 from . import step_on_paper
+from .devices import add_device, chosen_device
 from .plain_step import RATE, Plain
 from .step_networks import SIZES, Network, network, small
 
@@ -219,16 +220,16 @@ def one(size: str, device: torch.device, dtype: torch.dtype, layers: str, steps:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="tiny")
-    parser.add_argument("--device", default="cpu")
+    add_device(parser)
     parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--layers", default=PAPER)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--paper", action="store_true", help="count ZeroScope's step from its shapes")
     parser.add_argument("--out", action="store_true", help=f"write {OUT.name}")
     arguments = parser.parse_args()
+    device = chosen_device(parser, arguments)
     import_comfyui()
     torch.set_num_threads(1)
-    device = torch.device(arguments.device)
     if arguments.paper:
         name, text = "on paper", step_on_paper.table()
     elif arguments.size == "tiny" and device.type == "cpu":

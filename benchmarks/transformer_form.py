@@ -10,7 +10,6 @@ Held-out clips of the ablation that move along a path, new scenes, random noise.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
@@ -104,9 +103,7 @@ def start() -> in_process.Host:
     in_process.boot()
     import comfy.sd
 
-    spec = importlib.util.spec_from_file_location("tiny_wan_node", ROOT / "demo/tiny_wan/comfyui_node/__init__.py")
-    node = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(node)
+    node = in_process.demo_node("tiny_wan")
     model = comfy.sd.load_diffusion_model(str(MODEL), {"dtype": torch.float32})
     return in_process.Host(model, node.load_text(), node.load_frames())
 

@@ -32,7 +32,9 @@ class Variant:
 
 
 # How every row is trained unless it says otherwise, whatever the presets say today.
-TRAINING = {"steps": 200, "learning_rate": 0.1, "focus": 1.0}
+TRAINING = {"steps": 200, "learning_rate": 0.1, "query_key_rate": 1.0, "focus": 1.0}
+# As the presets train.
+_PRESETS = {"steps": 100, "query_key_rate": 4.0, "focus": 2.0}
 _DIFFERENCE = {"value": "difference"}
 _PAPER = {"loss": "debiased_hybrid", "learning_rate": 0.02, "steps": 350, "layers": "paper"}
 
@@ -49,6 +51,9 @@ VARIANTS = [
     Variant("acting until", "plain, until 0.65", debias={"until": 0.65}, camera_clips=True),
     Variant("acting until", "plain, until 0.8", debias={"until": 0.8}, camera_clips=True),
     Variant("acting until", "difference, until 0.65", debias={**_DIFFERENCE, "until": 0.65}, camera_clips=True),
+    Variant("presets", "object motion", _PRESETS, {"until": 0.5}, camera_clips=True),
+    Variant("presets", "object + camera", _PRESETS, {"until": 0.8}, camera_clips=True),
+    Variant("presets", "camera motion", _PRESETS, {**_DIFFERENCE, "until": 0.65}, camera_clips=True),
     Variant("value form", "linear in x and y", {"value_form": "linear"}, camera_clips=True, path_clips=False),
     *(
         Variant("loss", f"{loss.replace('_', ' ')}", {"loss": loss})

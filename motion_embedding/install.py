@@ -169,7 +169,8 @@ def _changes(
             if known and all(part is None for part in known[0]):
                 continue
             adding = Adding(additions.backbone, additions.call, site.parts)
-            change = Change(adding, once, partial(additions.arrived, site, projections), *(known or ()))
+            shared = once if projections == ("query_key",) else None
+            change = Change(adding, shared, partial(additions.arrived, site, projections), *(known or ()))
             yield shim_of(site.home or model, linear), change
 
 

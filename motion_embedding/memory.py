@@ -9,6 +9,8 @@ from torch import nn
 from .backbones import Backbone, Call, TemporalAttention
 from .backbones.joint import JointTokens
 from .checkpointing import Checkpoints
+from .learnt_factors import rank_of
+from .spatial import DEGREES, polynomial_basis
 
 _BYTES_PER_VALUE = 16  # itself, its gradient and two moments of AdamW, in float32
 _PEAK = 32  # what a transformer's block keeps, in tensors as large as its input; 28 to 47 in memory_on_paper
@@ -18,6 +20,17 @@ _USABLE = 0.9  # of the free memory; the rest is for what is made and dropped on
 def of_values(values: int) -> int:
     """Bytes that so many trained values take while they are learnt."""
     return _BYTES_PER_VALUE * values
+
+
+def learnt_values(value_form: str, grid: tuple[int, int], frames: int, width: int) -> int:
+    """How many numbers are learnt for the values ``[h, w, F, C]`` of one attention, as ``TrainableMotion`` does."""
+    height, columns = grid
+    rows = height * columns * frames
+    if rank := rank_of(value_form):
+        return min(rank, rows, width) * (rows + width)
+    if value_form in DEGREES:
+        return polynomial_basis(height, columns, DEGREES[value_form]).shape[1] * frames * width
+    return rows * width
 
 
 def usable(free: int) -> int:
@@ -33,18 +46,25 @@ def learning(blocks: Sequence[nn.Module], chosen: Sequence[TemporalAttention]) -
 
 
 def expected(
-    backbone: Backbone, call: Call, chosen: Sequence[TemporalAttention], blocks: int, itemsize: int
+    backbone: Backbone,
+    call: Call,
+    chosen: Sequence[TemporalAttention],
+    blocks: int,
+    itemsize: int,
+    value_form: str = "full",
 ) -> int | None:
     """Bytes to have ready before the model is loaded; None where only a run of the model can tell.
 
     blocks: how many are in the graph. What they need to run again, what one of them keeps, and the motion.
+    value_form: as ``TrainableMotion`` takes it; what is learnt is counted, not the values that follow from it.
     """
     if not isinstance(backbone, JointTokens) or not chosen:
         return None
     rows, columns = backbone.tokens(call)
     hidden = call.frames * rows * columns * chosen[0].width * itemsize
-    height, width = backbone.grid_of(call)
-    return hidden * (blocks + _PEAK) + of_values(sum((height * width + 1) * call.frames * a.width for a in chosen))
+    grid = backbone.grid_of(call)
+    learnt = sum(learnt_values(value_form, grid, call.frames, a.width) + call.frames * a.width for a in chosen)
+    return hidden * (blocks + _PEAK) + of_values(learnt)
 
 
 def needs(own: int, kept: int, checkpoints: Checkpoints, free: int) -> str:

@@ -70,19 +70,21 @@ class NoiseNow:
         self._sampler: str | None = None
         self._steps, self._inside = 0, False
         self._known: float | None = None
-        self._error: torch.Tensor | None = None
+        self._foretold: list[tuple[torch.Tensor, float]] = []
 
     @contextmanager
     def run(self, sigmas: torch.Tensor, sampler: object) -> Iterator[None]:
         """Around a run of ``sampler`` over the levels ``sigmas [steps + 1]``."""
         name = asks_once(sampler)
-        self._levels, self._sampler = sigmas.tolist(), None if name in _misjudged else name
-        self._steps, self._error = 0, None
+        # One level is no schedule: a training, which chooses its own.
+        self._levels = sigmas.tolist() if len(sigmas) > 1 else []
+        self._sampler = None if name in _misjudged else name
+        self._steps, self._foretold = 0, []
         try:
             yield
             self._check()
         finally:
-            self._levels, self._sampler, self._error = [], None, None
+            self._levels, self._sampler, self._foretold = [], None, []
 
     @contextmanager
     def prediction(self) -> Iterator[None]:
@@ -121,13 +123,16 @@ class NoiseNow:
         if self._sampler is None or self._steps >= len(self._levels):
             return None
         level = self._levels[self._steps]
-        error = (sigma.max() - level).abs()
-        self._error = error if self._error is None else torch.maximum(self._error, error)
+        self._foretold.append((sigma.max(), level))
         return level
 
     def _check(self) -> None:
         """Whether what was foreseen came: looked at when the run is over, and the GPU has done it all anyway."""
-        if self._error is not None and float(self._error) > _APART * max(self._levels):
+        if not self._foretold:
+            return
+        asked, foretold = zip(*self._foretold, strict=True)
+        asked = torch.stack(asked).double().cpu()
+        if (asked - torch.tensor(foretold, dtype=torch.float64)).abs().max() > _APART * max(self._levels):
             _misjudged.add(self._sampler)
             _log.warning(
                 "%s asked the model at noise levels not foreseen: a motion with a start or an end may have acted "

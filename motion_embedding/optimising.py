@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 
-def adamw(parameters: Sequence[nn.Parameter], rate: float, weight_decay: float = 0.01) -> torch.optim.AdamW:
-    """AdamW in one pass over memory where the device has it, which also needs no room for what lies between."""
+def adamw(
+    parameters: Sequence[nn.Parameter] | Sequence[dict[str, Any]], rate: float, weight_decay: float = 0.01
+) -> torch.optim.AdamW:
+    """AdamW in one pass over memory where the device has it, which also needs no room for what lies between.
+
+    parameters: all of them, or groups with an ``lr`` of their own.
+    """
     try:
         return torch.optim.AdamW(parameters, rate, weight_decay=weight_decay, fused=True)
     except RuntimeError:

@@ -15,14 +15,16 @@ from .debias import Debias
 class Recipe:
     """How to train. Percent runs from pure noise (0) to the clean clip (1), as everywhere in ComfyUI.
 
+    query_key_rate: what ``learning_rate``, which is that of the values, is multiplied by for the query-key rows.
     loss: one of ``losses.LOSSES``.
     focus: how much oftener high noise is visited than low; 1 visits all percents alike (``noise_levels.spread``).
     value_form: how freely values vary over the picture: ``full``, or the polynomials of ``spatial.DEGREES``.
     checkpointing: one of ``checkpointing.CHOICES``.
     """
 
-    steps: int = 130
+    steps: int = 100
     learning_rate: float = 0.1
+    query_key_rate: float = 4.0
     loss: str = "base"
     layers: str = "recommended"
     seed: int = 0
@@ -47,7 +49,7 @@ PRESETS: dict[str, Preset] = {
     "camera motion": Preset(debias=Debias("difference", until=0.65)),
     "object + camera": Preset(debias=Debias(until=0.8)),
     "paper": Preset(
-        Recipe(steps=350, learning_rate=0.02, loss="debiased_hybrid", layers="paper", focus=1.0),
+        Recipe(steps=350, learning_rate=0.02, query_key_rate=1.0, loss="debiased_hybrid", layers="paper", focus=1.0),
         debias=Debias("difference"),
     ),
 }

@@ -25,13 +25,13 @@ class Adding(NamedTuple):
     parts: tuple[slice, slice] | None
 
     def __call__(
-        self, run: Callable, x: torch.Tensor, additions: Sequence[torch.Tensor | None], once: Sum
+        self, run: Callable, x: torch.Tensor, additions: Sequence[torch.Tensor | None], once: Sum | None
     ) -> torch.Tensor:
-        """additions: for each projection that the module is, as :meth:`Source.addition`."""
+        """additions: for each projection that the module is, as :meth:`Source.addition`. once: see :class:`Change`."""
         if self.parts is None:
             if additions[0] is None:
                 return run(x)
-            if torch.compiler.is_compiling():  # what is compiled makes equal sums once by itself
+            if once is None or torch.compiler.is_compiling():  # what is compiled makes equal sums once by itself
                 return run(self.backbone.add(x, additions[0], self.call))
             return run(once.of(self, x, additions[0]))
         output = run(x)
@@ -55,6 +55,7 @@ class Sum:
         held, self.held = self.held, None
         if held is not None and held[0] is x and held[1] is addition:
             return held[2]
+        del held
         total = adding.backbone.add(x, addition, adding.call)
         self.held = x, addition, total
         return total
@@ -63,12 +64,13 @@ class Sum:
 class Change(NamedTuple):
     """What a projection does for the length of a call.
 
+    once: what query and key of an attention share; None for the value, whose sum nobody else wants.
     Where it is known beforehand what is to be added, and to an input of which shape, ``expected`` and ``shape`` say it:
     the addition is then all that ``torch.compile`` sees, and another motion is another input of its graph.
     """
 
     adding: Adding
-    once: Sum
+    once: Sum | None
     arrived: Callable[[torch.Tensor], Sequence[torch.Tensor | None]]
     expected: Sequence[torch.Tensor | None] | None = None
     shape: torch.Size | None = None
@@ -103,7 +105,7 @@ class Shim:
         self.linear.__dict__["forward"] = self.forward
 
     def remove(self) -> None:
-        if self.change is not None:
+        if self.change is not None and self.change.once is not None:
             self.change.once.held = None
         if self.replaced is not None:
             self.linear.__dict__["forward"] = self.replaced

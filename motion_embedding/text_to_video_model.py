@@ -41,7 +41,11 @@ class HostNetwork:
 
 
 class TextToVideoLatentFormat(comfy.latent_formats.LatentFormat):
-    """Scales latents as the VAE's config says. No preview: it would need colour factors measured per VAE."""
+    """Scales latents as the VAE's config says.
+
+    Previews take the colours of Stable Diffusion's latents where these are in its scale, or what the config has as
+    ``latent_rgb_factors [C, 3]`` and ``latent_rgb_factors_bias [3]``, from latents of the model to colours in [-1, 1].
+    """
 
     # Not 3: ComfyUI would then quietly turn an image latent [B, C, h, w] into one-frame videos instead of letting
     # `check_sampling` say what is wrong. It uses this number for nothing else.
@@ -51,6 +55,12 @@ class TextToVideoLatentFormat(comfy.latent_formats.LatentFormat):
         self.latent_channels = vae_config.get("latent_channels", 4)
         self.scale_factor = vae_config.get("scaling_factor") or 0.18215
         self.shift_factor = vae_config.get("shift_factor") or 0.0
+        self.latent_rgb_factors = vae_config.get("latent_rgb_factors")
+        self.latent_rgb_factors_bias = vae_config.get("latent_rgb_factors_bias")
+        stable_diffusion = comfy.latent_formats.SD15()
+        same = (len(stable_diffusion.latent_rgb_factors), stable_diffusion.scale_factor, 0.0)
+        if not self.latent_rgb_factors and (self.latent_channels, self.scale_factor, self.shift_factor) == same:
+            self.latent_rgb_factors = stable_diffusion.latent_rgb_factors
 
     def process_in(self, latent: torch.Tensor) -> torch.Tensor:
         return (latent - self.shift_factor) * self.scale_factor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -101,6 +102,14 @@ class TrainableMotion:
 
     def parameters(self) -> list[nn.Parameter]:
         return [*self.query_key.values(), *self.value.values(), *self.channels.values()]
+
+    def groups(self, rate: float, query_key_rate: float) -> list[dict[str, Any]]:
+        """The parameters as an optimiser takes them: the values' at ``rate``, the query-key rows' at so much more."""
+        values = [*self.value.values(), *self.channels.values()]
+        return [
+            {"params": [*self.query_key.values()], "lr": rate * query_key_rate},
+            {"params": values, "lr": rate},
+        ]
 
     def layers(self) -> dict[str, LayerEmbedding]:
         """What is learnt so far, copied off the device in float32."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ import comfy.model_management
 import comfy.samplers
 import comfy.utils
 import torch
-from PIL import Image
 
 from . import losses, memory
 from .backbones import Backbone, Call
@@ -23,15 +23,15 @@ from .errors import InputError
 from .fit import check_layers
 from .frozen import frozen
 from .injection import running_family
-from .node_text import tell
 from .noise_levels import spread
 from .optimising import Arriving, adamw, descend, sent
-from .plots import loss_curve
 from .presets import Recipe
 from .spatial_lora import SpatialLora, call_of_still
 from .trainable import TrainableMotion
+from .training_preview import CALLS, TrainingPreview
+from .training_progress import Reporter, recent
 
-PREVIEW_EVERY = 10
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,15 @@ class TrainingLoop(comfy.samplers.Sampler):
         prediction: str,
         lora: SpatialLora | None,
         checkpoints: Checkpoints,
+        reporter: Reporter,
     ) -> None:
         self.backbone, self.trainable, self.recipe = backbone, trainable, recipe
         self.initial, self.prediction = initial, prediction
-        self.lora, self.checkpoints = lora, checkpoints
+        self.lora, self.checkpoints, self.reporter = lora, checkpoints, reporter
         self.history: list[float] = []
 
     def recent_loss(self) -> float:
-        recent = self.history[-max(len(self.history) // 10, 1) :]
-        return sum(recent) / max(len(recent), 1)
+        return recent(self.history)
 
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask=None, disable_pbar=False
@@ -97,11 +97,16 @@ class TrainingLoop(comfy.samplers.Sampler):
             with torch.no_grad():
                 self._run(run, sampling, Noised.at(float(sampling.percent_to_sigma(0.5)), clip, torch.zeros_like(clip)))
             self.checkpoints.measuring = False
-            parameters = self.trainable.allocate(clip.device, self.initial)
+            self.trainable.allocate(clip.device, self.initial)
             self._fit_into(comfy.model_management.get_free_memory(clip.device))
-            optimiser = adamw(parameters, recipe.learning_rate, recipe.weight_decay)
+            groups = self.trainable.groups(recipe.learning_rate, recipe.query_key_rate)
+            optimiser = adamw(groups, recipe.learning_rate, recipe.weight_decay)
             computes = model_wrap.inner_model.manual_cast_dtype or model_wrap.inner_model.get_dtype()
             scaler = torch.amp.GradScaler(clip.device.type, enabled=computes == torch.float16)
+            preview = TrainingPreview(
+                model_wrap, sigmas, extra_args, denoise_mask, clip, self.backbone, self.trainable.call, recipe
+            )
+            self.reporter.start(preview.show, CALLS)
             for step, level in enumerate(levels):
                 comfy.model_management.throw_exception_if_processing_interrupted()
                 reference = int(torch.randint(self.trainable.call.frames, (), generator=generator))
@@ -122,7 +127,9 @@ class TrainingLoop(comfy.samplers.Sampler):
                         scaler.scale(look).backward()
                         descend(self.lora.optimiser, scaler)
                 scaler.update()
-                self._record(value, step, bar)
+                self.history.append(value)
+                bar.update_absolute(step + 1, recipe.steps)
+                self.reporter.after(self.history)
         return torch.zeros_like(latent_image)
 
     def _levels(self, sampling, offset: float) -> list[float]:
@@ -132,11 +139,11 @@ class TrainingLoop(comfy.samplers.Sampler):
         return [float(sampling.percent_to_sigma(percent)) for percent in percents]
 
     def _fit_into(self, free: int) -> None:
-        """Settle what is kept for ``backward`` and say what training will need, ``free`` bytes being there."""
+        """Settle what is kept for ``backward`` and log what training will need, ``free`` bytes being there."""
         if self.checkpoints.blocks:
             own = memory.of_values(sum(p.numel() for p in self.trainable.parameters()))
             kept = self.checkpoints.choose(self.recipe.checkpointing, memory.usable(free) - own)
-            tell(memory.needs(own, kept, self.checkpoints, free))
+            _log.info(memory.needs(own, kept, self.checkpoints, free))
 
     def _choose(self, model: torch.nn.Module, options: dict) -> None:
         """Settle on the layers where they came with the sampling, and were not there to choose from before."""
@@ -175,11 +182,3 @@ class TrainingLoop(comfy.samplers.Sampler):
                 f"Lower it (it is {self.recipe.learning_rate}), or run the model in bf16 or fp32.",
             )
         return loss
-
-    def _record(self, loss: float, step: int, bar) -> None:
-        self.history.append(loss)
-        preview = None
-        if (step + 1) % PREVIEW_EVERY == 0 or step + 1 == self.recipe.steps:
-            picture = loss_curve(self.history, self.recipe.steps)
-            preview = ("JPEG", Image.fromarray(picture), max(picture.shape))
-        bar.update_absolute(step + 1, self.recipe.steps, preview)

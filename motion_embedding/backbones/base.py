@@ -237,4 +237,6 @@ def halved_grid(positions: int, height: int, width: int) -> tuple[int, int]:
 def add_position_major(x: torch.Tensor, addition: torch.Tensor, groups: int) -> torch.Tensor:
     """For tokens laid out ``[(B h w), F, C]``, batch outermost. See :meth:`Backbone.add`."""
     g, p = min(groups, addition.shape[0]), addition.shape[1]
+    if g == p == 1:
+        return x + addition[0]
     return (x.unflatten(0, (g, -1, p)) + addition[:, None]).flatten(0, 2)

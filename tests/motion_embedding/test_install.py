@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from weakref import ref
+
 import pytest
 import torch
 from torch import nn
@@ -14,24 +18,32 @@ def overridden(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if "forward" in module.__dict__]
 
 
-def inputs_of(small, source) -> dict[str, torch.Tensor]:
-    """What every projection of every temporal attention is multiplied with while ``source`` is installed."""
-    seen, undo = {}, []
-    for a in small.attentions:
+@contextmanager
+def watched(attentions, see: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
+    """Tells ``see`` what every projection of the attentions is multiplied with: its name and its input."""
+    undo = []
+    for a in attentions:
         for name, linear in (("query", a.query), ("key", a.key), ("value", a.value)):
 
             def spy(x, linear=linear, key=f"{a.layer}/{a.name}/{name}"):
-                seen[key] = x.clone()
+                see(key, x)
                 return type(linear).forward(linear, x)
 
             linear.forward = spy
             undo.append(linear)
     try:
-        with Installation(small.unet, [source] if source else [], small.call):
-            small()
+        yield
     finally:
         for linear in undo:
             del linear.__dict__["forward"]
+
+
+def inputs_of(small, source) -> dict[str, torch.Tensor]:
+    """What every projection of every temporal attention is multiplied with while ``source`` is installed."""
+    seen: dict[str, torch.Tensor] = {}
+    watching = watched(small.attentions, lambda key, x: seen.update({key: x.clone()}))
+    with watching, Installation(small.unet, [source] if source else [], small.call):
+        small()
     return seen
 
 
@@ -141,6 +153,21 @@ def test_prepared_once_and_reused(small) -> None:
     assert all(prepared.additions[k] is v for k, v in kept.items())
     with Installation(small.unet, [source], small.call):
         assert torch.equal(small(), first)
+
+
+def test_no_sum_outlives_the_projections_it_is_for(small) -> None:
+    """Kept until the end of the call they would be as much memory as the inputs of all temporal attentions."""
+    chosen, given, alive = small.backbone.select(small.attentions, "recommended"), [], []
+
+    def see(_: str, x: torch.Tensor) -> None:
+        alive.append(len({id(one()) for one in given if one() is not None}))
+        given.append(ref(x))
+
+    with watched(chosen, see), torch.no_grad(), Installation(small.unet, [Applied(small.embedding())], small.call):
+        small()
+        assert not any(one() is not None for one in given)
+    # Before a key there is the query's, which is the same; before the next query nothing, nor before a value.
+    assert alive == [0, 1, 0] * len(chosen)
 
 
 @pytest.mark.parametrize("size", [(8, 6), (13, 7), (5, 9)])

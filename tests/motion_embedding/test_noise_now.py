@@ -37,6 +37,15 @@ def test_what_acts_throughout_is_known_without_a_level() -> None:
     assert half.throughout(3.0, 4.0) is None
 
 
+def test_one_level_is_no_schedule() -> None:
+    """A training chooses its levels itself: a motion that acts until 3.0 must not be taken to act never, or always."""
+    noise = NoiseNow()
+    with noise.run(torch.ones(1), object()):
+        assert Span(-math.inf, math.inf, 1e9, 3.0).throughout(*noise.bounds()) is None
+        with noise.prediction():
+            assert noise.level(torch.tensor([5.0])) == 5.0
+
+
 @pytest.mark.parametrize("level", [1.0, 2.0, 3.0, 4.0, 5.0])
 def test_bounds_belong_to_a_span_as_they_did(level: float) -> None:
     span = Span(2.0, 5.0, 4.0, 1.0)

@@ -40,7 +40,9 @@ def family(request: pytest.FixtureRequest, rig: Any, tmp_path: Any) -> Family:
 def gradients(rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Any:
     """Trains one step by plain descent at rate 1: what is learnt is the gradient, with its sign turned round."""
     training, loop = (rig.part(f"motion_embedding.{name}") for name in ("training", "training_loop"))
-    monkeypatch.setattr(loop, "adamw", lambda parameters, *_: torch.optim.SGD(parameters, 1.0))
+    monkeypatch.setattr(
+        loop, "adamw", lambda groups, *_: torch.optim.SGD([p for g in groups for p in g["params"]], 1.0)
+    )
     caplog.set_level(logging.INFO)
 
     def train(family: Family, positive: list | None = None, **changes: Any) -> tuple[torch.Tensor, tuple[int, int]]:

@@ -132,9 +132,9 @@ def test_cancel_in_the_middle_of_a_hybrid_step_leaves_nothing_behind(rig, monkey
     def kept_going() -> bool:
         return len(steps) >= 2
 
-    loop = rig.part("motion_embedding.training_loop").TrainingLoop
-    record = loop._record
-    monkeypatch.setattr(loop, "_record", lambda self, *args: (steps.append(1), record(self, *args)))
+    reporter = rig.part("motion_embedding.training_progress").Reporter
+    after = reporter.after
+    monkeypatch.setattr(reporter, "after", lambda self, *args: (steps.append(1), after(self, *args)))
     monkeypatch.setattr(type(linear), "forward", forward)
     try:
         with pytest.raises(management.InterruptProcessingException):
