@@ -20,6 +20,7 @@ from .text_to_video_layers import adopt_layers
 # Bytes per pixel and byte of precision that a VAE 128 channels wide needs at its peak: ComfyUI's own figures.
 _ENCODE_BYTES, _DECODE_BYTES = 1767, 2178
 _FRAMES_TO_MAKE_ROOM_FOR = 8
+_FOR_PREVIEWS = "latent_rgb_factors"  # in the config, but not diffusers'
 # Names of the middle attention in files written by diffusers before 0.17, ModelScope's among them.
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
@@ -108,8 +109,10 @@ def _without_warnings() -> Iterator[None]:
 
 def load_vae(folder: Path, dtype: torch.dtype | None = None) -> TextToVideoVAE:
     """The VAE of a model folder. ``dtype`` is its precision; None lets ComfyUI choose."""
+    config = read_config(folder, "vae")
+    config = {name: value for name, value in config.items() if not name.startswith(_FOR_PREVIEWS)}
     with torch.device("meta"):
-        autoencoder = AutoencoderKL.from_config(read_config(folder, "vae"))
+        autoencoder = AutoencoderKL.from_config(config)
     weights = {_current_name(name): tensor for name, tensor in read_weights(folder, "vae").items()}
     fill(autoencoder, weights, torch.float32, "vae")
     adopt_layers(autoencoder, cast=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -27,13 +27,16 @@ from .errors import InputError
 from .fit import check_range, fit_message
 from .frozen import out_of_inference
 from .injection import KEY, check_fit, options_of, wired_family, with_source
+from .latent_picture import latent_frames
 from .memory import learning
 from .node_text import tell
 from .prediction import prediction_type
 from .presets import Recipe
 from .spatial_lora import SpatialLora
+from .thumbnail import Thumbnail
 from .trainable import TrainableMotion
 from .training_loop import TrainingLoop
+from .training_progress import Reporter
 
 _KEPT, _KEPT_AT_LEAST = 6, 3  # times what the host reserves for sampling; less where blocks can run again
 
@@ -54,6 +57,8 @@ def train_motion(
     keep: Callable[[MotionEmbedding], None] | None = None,
     debias: Debias | None = None,
     mask: torch.Tensor | None = None,
+    prompt: str = "",
+    reporter: Reporter | None = None,
 ) -> Trained:
     """Learn the motion of one clip.
 
@@ -62,6 +67,8 @@ def train_motion(
     initial: a motion to start from.
     debias: what to record in the embedding for its use; training itself sees the values as they are.
     mask: noise mask of the latents, as for sampling: where it is 0 the model sees the clip itself, with no loss there.
+    reporter: hears how it goes on, step by step.
+    prompt: the text of ``positive``, to be remembered; empty where it is not known.
     keep: called with what was learnt so far when the user cancels or the loss is lost; the error then goes on.
 
     Raises :class:`InputError` before any long work when the inputs cannot be trained on, and when the loss is lost.
@@ -88,7 +95,7 @@ def train_motion(
         blocks = backbone.blocks(model.model.diffusion_model, modules_beside(options_of(model)))
         checkpoints = options_of(patcher)[KEY].checkpoints = Checkpoints(learning(blocks, chosen), backbone.in_place)
         size = (model.model.manual_cast_dtype or model.model.get_dtype()).itemsize
-        wanted = memory.expected(backbone, call, chosen, len(checkpoints.blocks), size)
+        wanted = memory.expected(backbone, call, chosen, len(checkpoints.blocks), size, recipe.value_form)
         reserve = partial(_reserve, wanted, _KEPT_AT_LEAST if blocks else _KEPT)
         patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, reserve)
         if any("control" in settings for _, settings in positive):
@@ -98,7 +105,13 @@ def train_motion(
         if recipe.loss == "debiased_hybrid":
             linears = backbone.spatial_linears(model.model.diffusion_model)
             lora = SpatialLora(linears, model.load_device, recipe.seed)
-        loop = TrainingLoop(backbone, trainable, recipe, initial, prediction_type(sampling), lora, checkpoints)
+        reporter = reporter or Reporter(None, recipe.steps)
+        loop = TrainingLoop(
+            backbone, trainable, recipe, initial, prediction_type(sampling), lora, checkpoints, reporter
+        )
+
+        shown = backbone.video(model.model.process_latent_in(latents), call)
+        picture = Thumbnail.of(latent_frames(shown, model.model.latent_format))
 
         def result() -> MotionEmbedding:
             return MotionEmbedding(
@@ -114,34 +127,60 @@ def train_motion(
                     **asdict(recipe),
                     "done": len(loop.history),
                     "final_loss": loop.recent_loss(),
+                    "seconds": round(reporter.seconds, 2),
                     "frames_each": backbone.frames_each,
+                    **({"prompt": prompt} if prompt else {}),
                 },
+                thumbnail=picture,
             )
 
         guider = comfy.samplers.CFGGuider(patcher)
         guider.inner_set_conds({"positive": positive})
         try:
             mask = out_of_inference(mask)
-            guider.sample(torch.zeros_like(latents), latents, loop, torch.ones(1), mask, seed=recipe.seed)
-        except (comfy.model_management.InterruptProcessingException, InputError):
-            if keep is not None and loop.history:
-                with contextlib.suppress(InputError):  # a failed rescue must not hide why it was tried
+            with _host_trains():
+                guider.sample(torch.zeros_like(latents), latents, loop, torch.ones(1), mask, seed=recipe.seed)
+        except (Exception, comfy.model_management.InterruptProcessingException) as error:
+            if keep is not None and loop.history and all(p.isfinite().all() for p in trainable.parameters()):
+                with contextlib.suppress(Exception):  # a failed rescue must not hide why it was tried
                     keep(result())
+            if isinstance(error, comfy.model_management.OOM_EXCEPTION):
+                comfy.model_management.unload_all_models()  # as the host does where it sees the error itself
+                raise InputError(
+                    "latents",
+                    "training on them does not fit into this device's memory.",
+                    "Use fewer or smaller frames.",
+                ) from error
             raise
-        except comfy.model_management.OOM_EXCEPTION as error:
-            raise InputError(
-                "latents", "training on them does not fit into this device's memory.", "Use fewer or smaller frames."
-            ) from error
         return Trained(result(), loop.history)
 
 
-def _reserve(wanted: int | None, factor: int, executor, model, noise_shape, conds, model_options=None):
+@contextlib.contextmanager
+def _host_trains() -> Iterator[None]:
+    """Has the host compute so that there is a backward, for as long as it runs this.
+
+    in_training: newer hosts take operations without a backward unless it is set.
+    NUM_STREAMS: a weight brought in on a stream of its own may be written over before backward has read it.
+    """
+    management = comfy.model_management
+    wanted = {"in_training": True, "NUM_STREAMS": 0}
+    before = {name: getattr(management, name) for name in wanted if hasattr(management, name)}
+    for name in before:
+        setattr(management, name, wanted[name])
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(management, name, value)
+
+
+def _reserve(wanted: int | None, factor: int, executor, model, noise_shape, conds, *settings, **named):
     """Has the host free ``wanted`` bytes for what ``backward`` needs, or ``factor`` times what sampling does.
     The shape serves for the estimate alone: a larger batch stands for the saved activations."""
     if wanted is not None:
         factor = math.ceil(wanted / model.model.memory_required([2 * noise_shape[0], *noise_shape[1:]]))
     shape = [factor * noise_shape[0], *noise_shape[1:]]
-    return executor(model, shape, conds, model_options=model_options)
+    return executor(model, shape, conds, *settings, **named)
 
 
 def _own_copy(h: torch.Tensor, options: dict) -> torch.Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..motion_embedding import files
 from ..motion_embedding.backbones import BACKBONES
@@ -15,12 +19,16 @@ from ..motion_embedding.checkpointing import CHOICES
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.learnt_factors import FORMS as LOW_RANKS
 from ..motion_embedding.losses import LOSSES
-from ..motion_embedding.node_text import tell
 from ..motion_embedding.plots import loss_curve
 from ..motion_embedding.presets import PRESETS
 from ..motion_embedding.spatial import DEGREES
 from ..motion_embedding.training import train_motion
+from ..motion_embedding.training_progress import NEVER, SELDOM, Reporter
 from .common import CATEGORY, Motion, target_path
+from .graph_text import own_text
+from .training_events import TrainingEvents
+
+_log = logging.getLogger(__name__)
 
 AS_PRESET = "as preset"
 LAYER_PRESETS = [*dict.fromkeys(preset for backbone in BACKBONES for preset in backbone.presets), "custom"]
@@ -84,9 +92,9 @@ class TrainMotionEmbedding(io.ComfyNode):
                     "layers",
                     options=[AS_PRESET, *LAYER_PRESETS],
                     default=AS_PRESET,
-                    tooltip="Which frame-mixing layers learn. paper: only the widest level, as published; + next "
-                    "level: the next narrower too (640 in ModelScope); + mid: also the middle; recommended: all but "
-                    "transformer_in, or the middle half of a video transformer; all: every one; custom: those matching "
+                    tooltip="Which of the layers that mix frames learn. recommended: all but the first, or the middle "
+                    "half of a video transformer. paper: only the widest, as published; + next level: the next "
+                    "narrower too; + mid: also those in the middle. all: every one. custom: those matching "
                     "layer_pattern.",
                 ),
                 io.Int.Input(
@@ -137,7 +145,7 @@ class TrainMotionEmbedding(io.ComfyNode):
                     optional=True,
                     tooltip="How the values may vary over the picture. full: freely, for any motion. low rank: freely, "
                     "as mixtures of 4, 8 or 16 directions: a small fraction of the memory and of the file. quadratic, "
-                    "linear: smoothly; mean: not at all; hardly any motion on the demo's model.",
+                    "linear: smoothly; mean: not at all; these three hardly carry any motion.",
                 ),
                 io.Combo.Input(
                     "checkpointing",
@@ -145,15 +153,26 @@ class TrainMotionEmbedding(io.ComfyNode):
                     default="automatic",
                     optional=True,
                     tooltip="Whether blocks of the model run a second time in every step instead of keeping all they "
-                    "did: less memory, up to a third more time. automatic: as few as fit. Not on AnimateDiff, SVD.",
+                    "did: less memory, up to a third more time. automatic: as few as fit.",
                 ),
                 Motion.Input("initial", optional=True, tooltip="A motion to go on from instead of starting at zero."),
+                io.Int.Input(
+                    "preview_steps",
+                    default=0,
+                    min=-1,
+                    max=20000,
+                    optional=True,
+                    tooltip="After how many steps the node shows what the model makes of the clip with the motion "
+                    "learnt so far. 0: as often as costs little time, on a slow model never. -1: never. It does not "
+                    "change what is learnt.",
+                ),
             ],
             outputs=[
                 Motion.Output(display_name="motion", tooltip="The learnt motion."),
                 io.Custom("LOSS_MAP").Output(display_name="loss_map", tooltip="For the stock loss graph node."),
                 io.Image.Output(display_name="loss_curve", tooltip="The loss over the steps, as a picture."),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -175,6 +194,7 @@ class TrainMotionEmbedding(io.ComfyNode):
         value_form="full",
         checkpointing="automatic",
         initial=None,
+        preview_steps=0,
     ) -> io.NodeOutput:
         if layers == "custom" and not layer_pattern.strip():
             raise InputError(
@@ -196,6 +216,10 @@ class TrainMotionEmbedding(io.ComfyNode):
             value_form=value_form,
             checkpointing=checkpointing,
         )
+        queued = (getattr(cls.hidden, "extra_pnginfo", None) or {}).get("workflow") or {}
+        events = TrainingEvents(queued.get("id"), fps)
+        if preview_steps == SELDOM and not queued:
+            preview_steps = NEVER  # the graph comes from a script: nobody looks
         trained = train_motion(
             model,
             positive,
@@ -203,19 +227,25 @@ class TrainMotionEmbedding(io.ComfyNode):
             recipe,
             initial,
             fps,
-            keep=_keep,
+            keep=partial(_keep, events.kept),
             debias=chosen.debias,
             mask=latents.get("noise_mask"),
+            prompt=own_text(getattr(cls.hidden, "prompt", None), "positive"),
+            reporter=Reporter(events.progress, recipe.steps, preview_steps),
         )
         picture = torch.from_numpy(loss_curve(trained.losses, recipe.steps).astype(np.float32) / 255)[None]
-        return io.NodeOutput(trained.embedding, {"loss": trained.losses}, picture, ui=ui.PreviewImage(picture, cls=cls))
+        return io.NodeOutput(
+            trained.embedding, {"loss": trained.losses}, picture, ui={"motion_training": [events.last]}
+        )
 
 
-def _keep(embedding) -> None:
-    """Save what a cancelled training had learnt, so that it can be loaded or gone on from."""
-    path = target_path(time.strftime("cancelled/%Y%m%d-%H%M%S"))
-    files.save(embedding, path)
-    tell(f"Training stopped after {embedding.training['done']} steps; what was learnt is in {path}")
+def _keep(tell: Callable[[int, Path], None], embedding) -> None:
+    """Save what a cancelled training had learnt, so that it can be loaded or gone on from, and ``tell`` where."""
+    name = time.strftime("cancelled/%Y%m%d-%H%M%S")
+    files.save(embedding, path := target_path(name))
+    done = embedding.training["done"]
+    _log.info("Training stopped after %d steps; what was learnt is in %s", done, path)
+    tell(done, Path(f"{name}.safetensors"))
 
 
 NODES = [TrainMotionEmbedding]

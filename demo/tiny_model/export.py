@@ -16,7 +16,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
-from . import network, text
+from . import colours, network, text
 
 HERE = Path(__file__).parent
 
@@ -31,6 +31,7 @@ def export(run: Path, vae: Path, out: Path) -> None:
         module.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
         module.to(torch.float16).save_pretrained(out / folder)
     AutoencoderKL.from_pretrained(vae).to(torch.float16).save_pretrained(out / "vae")
+    colours.write(out / "vae")
     network.scheduler().save_pretrained(out / "scheduler")
     parts = {
         "unet": "UNet3DConditionModel",

@@ -94,20 +94,73 @@ def test_cancel_stops_within_a_step_keeps_what_was_learnt_and_cleans_up(rig) -> 
     rig.assert_unchanged(before)
 
 
-def test_an_error_half_way_leaves_the_model_clean(rig, monkeypatch) -> None:
-    before, module = rig.state(), rig.model.model
-    denoised, calls = type(module.model_sampling).calculate_denoised, []
+def fail_at(call: int, error: Exception, rig, monkeypatch) -> None:
+    """Has the model raise ``error`` in that call of it."""
+    sampling, calls = type(rig.model.model.model_sampling), []
+    denoised = sampling.calculate_denoised
 
-    def fail_at_the_third_call(self, *args):
+    def fails(self, *args):
         calls.append(1)
-        if len(calls) == 3:
-            raise RuntimeError("out of memory")
+        if len(calls) == call:
+            raise error
         return denoised(self, *args)
 
-    monkeypatch.setattr(type(module.model_sampling), "calculate_denoised", fail_at_the_third_call)
+    monkeypatch.setattr(sampling, "calculate_denoised", fails)
+
+
+def test_an_error_half_way_leaves_the_model_clean(rig, monkeypatch) -> None:
+    before = rig.state()
+    fail_at(3, RuntimeError("out of memory"), rig, monkeypatch)
     with pytest.raises(RuntimeError, match="out of memory"):
         rig.train(steps=50)
     rig.assert_unchanged(before)
+
+
+def test_without_memory_half_way_what_was_learnt_is_kept_and_the_host_frees_its_models(rig, monkeypatch) -> None:
+    import comfy.model_management as management
+
+    before, kept, freed = rig.state(), [], []
+    fail_at(4, management.OOM_EXCEPTION("out of memory"), rig, monkeypatch)
+    monkeypatch.setattr(management, "unload_all_models", lambda: freed.append(True))
+    with pytest.raises(rig.part("motion_embedding.errors").InputError, match="does not fit into this device's memory"):
+        rig.train(steps=50, keep=kept.append)
+    assert len(kept) == 1 and kept[0].training["done"] >= 1
+    assert freed == [True]
+    rig.assert_unchanged(before)
+
+
+def test_what_is_no_number_is_not_kept(rig, monkeypatch) -> None:
+    loop, kept = rig.part("motion_embedding.training_loop").TrainingLoop, []
+    learn = loop._finite
+
+    def broken(self, loss, step):
+        if step == 2:
+            next(iter(self.trainable.query_key.values())).data.fill_(float("nan"))
+            loss = float("nan")
+        return learn(self, loss, step)
+
+    monkeypatch.setattr(loop, "_finite", broken)
+    with pytest.raises(rig.part("motion_embedding.errors").InputError, match="the loss became nan"):
+        rig.train(steps=50, keep=kept.append)
+    assert kept == []
+
+
+def test_the_host_knows_that_it_trains_and_only_meanwhile(rig, monkeypatch) -> None:
+    import comfy.model_management as management
+
+    monkeypatch.setattr(management, "NUM_STREAMS", 2)
+    monkeypatch.setattr(management, "in_training", False, raising=False)
+    seen, losses = [], rig.part("motion_embedding.losses")
+    base = losses.LOSSES["base"]
+
+    def watched(*args):
+        seen.append((management.NUM_STREAMS, management.in_training))
+        return base(*args)
+
+    monkeypatch.setitem(losses.LOSSES, "base", watched)
+    rig.train(steps=2)
+    assert set(seen) == {(0, True)}
+    assert (management.NUM_STREAMS, management.in_training) == (2, False)
 
 
 def test_a_lost_loss_names_the_learning_rate(rig, monkeypatch) -> None:
@@ -202,12 +255,22 @@ def test_node_gives_motion_losses_and_a_picture(rig) -> None:
     assert picture.ndim == 4 and picture.shape[-1] == 3 and 0 <= picture.min() <= picture.max() <= 1
 
 
+def test_query_keys_learn_faster_than_values(rig) -> None:
+    """AdamW's first step moves every number by its rate, whatever its gradient is."""
+    motion = rig.train(steps=1, learning_rate=0.01, query_key_rate=4.0).embedding
+    query_keys = torch.cat([layer.query_key.flatten() for layer in motion.layers.values()])
+    values = torch.cat([value.flatten() for layer in motion.layers.values() for value in layer.value.values()])
+    assert query_keys.abs().max().item() == pytest.approx(0.04, rel=1e-3)
+    assert values.abs().max().item() == pytest.approx(0.01, rel=1e-3)
+
+
 def test_a_preset_sets_what_is_not_set_by_hand(rig) -> None:
     preset = rig.part("motion_embedding.presets").PRESETS["paper"]
     motion, losses, _ = run_node(rig, preset="paper", steps=2, learning_rate=0.0, loss="base")
     assert len(losses["loss"]) == 2
     assert (motion.training["learning_rate"], motion.training["loss"]) == (0.02, "base")
-    assert motion.training["focus"] == 1  # the published training looks at all noise levels alike
+    # The published training looks at all noise levels alike, and learns all at one rate.
+    assert motion.training["focus"] == motion.training["query_key_rate"] == 1
     assert motion.training["layers"] == "paper"
     assert motion.debias == preset.debias
     assert run_node(rig, preset="camera motion", steps=1)[0].debias.until < 1
