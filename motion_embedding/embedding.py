@@ -11,6 +11,12 @@ from typing import Any
 import torch
 
 from .debias import Debias
+from .thumbnail import Thumbnail
+
+
+def video_frames(frames: int, each: int) -> int:
+    """How many frames of video so many latent frames stand for, every one but the first for ``each``."""
+    return 1 + (frames - 1) * each
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +59,7 @@ class MotionEmbedding:
     values_error: how far the values are from what was learnt, since they were saved compact: the root mean square of
         the difference as a share of theirs. 0 as learnt.
     boundary: the noise level between the halves of a motion for two models, see ``experts``; 0 for other motions.
+    thumbnail: a few small frames of the clip, to know the motion by; None where there are none.
     """
 
     layers: Mapping[str, LayerEmbedding]
@@ -67,6 +74,7 @@ class MotionEmbedding:
     inverted_noise: torch.Tensor | None = None
     boundary: float = 0.0
     values_error: float = 0.0
+    thumbnail: Thumbnail | None = None
 
     def __post_init__(self) -> None:
         for name, layer in self.layers.items():
@@ -84,6 +92,11 @@ class MotionEmbedding:
         return hashlib.sha256(repr(layout).encode()).hexdigest()[:16]
 
     @property
+    def video_frames(self) -> int:
+        """How many frames of video its latent frames stand for."""
+        return video_frames(self.frames, self.training.get("frames_each", 1))
+
+    @property
     def parameters(self) -> int:
         """How many trained numbers it holds."""
         tensors = [t for layer in self.layers.values() for t in (layer.query_key, *layer.value.values())]
@@ -94,7 +107,7 @@ class MotionEmbedding:
 
     def describe(self) -> str:
         """One line for a person."""
-        video = 1 + (self.frames - 1) * self.training.get("frames_each", 1)
+        video = self.video_frames
         frames = f"{self.frames} frames" if video == self.frames else f"{self.frames} latent frames ({video} of video)"
         size = f"latent {self.width}x{self.height}, " if self.height else ""
         more = "" if self.inverted_noise is None else ", with its clip's inverted noise"

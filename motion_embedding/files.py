@@ -22,6 +22,7 @@ from .atomic import replacing
 from .debias import Debias
 from .embedding import LayerEmbedding, MotionEmbedding
 from .errors import InputError
+from .thumbnail import Thumbnail
 
 FORMAT = "motion_embedding"
 VERSION, VERSION_OF_TWO_MODELS, VERSION_COMPACT = 2, 3, 4
@@ -60,6 +61,8 @@ def save(embedding: MotionEmbedding, path: str | Path, dtype: torch.dtype = torc
         "inverted_noise": embedding.inverted_noise is not None,
         "values_error": values_error,
     }
+    if embedding.thumbnail is not None:
+        document["thumbnail"] = embedding.thumbnail.document()
     try:
         with replacing(path) as unfinished:
             save_file(
@@ -104,7 +107,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     try:
         document = json.loads(text)
         version = int(document["version"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, OverflowError, TypeError, KeyError) as error:
         raise InputError(
             "motion_embedding", f"the description in {path.name} cannot be read ({error!r}).", "Copy or train it again."
         ) from error
@@ -144,6 +147,7 @@ def load(path: str | Path) -> MotionEmbedding:
             inverted_noise=noise,
             boundary=document["boundary"],
             values_error=document["values_error"],
+            thumbnail=Thumbnail.read(document.get("thumbnail")),
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(

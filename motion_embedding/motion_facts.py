@@ -50,10 +50,9 @@ def as_text(found: dict[str, str]) -> str:
 
 
 def _frames(motion: MotionEmbedding) -> str:
-    each = motion.training.get("frames_each", 1)
-    if each == 1:
+    if motion.video_frames == motion.frames:
         return str(motion.frames)
-    return f"{motion.frames} latent, {1 + (motion.frames - 1) * each} of video"
+    return f"{motion.frames} latent, {motion.video_frames} of video"
 
 
 def _count(numbers: int) -> str:

@@ -20,6 +20,7 @@ _TITLE, _BODY, _SMALL = 30, 23, 20
 _NAMES, _LEGEND, _ROW = 140, 70, 32
 _LOWEST, _HIGHEST = 60, 540
 _TICKS = 8
+_BETWEEN, _HIGHEST_PICTURE = 6, 128
 _MOMENTS = 3
 _EXPLAINED = {QUERY_KEY: "which frames attend to each other", PARTS[1]: "what they take from each other"}
 
@@ -28,6 +29,8 @@ def motion_picture(
     motion: MotionEmbedding, frames: np.ndarray | None = None, tracks: np.ndarray | None = None
 ) -> np.ndarray:
     """uint8 ``[height, 880, 3]``: facts, heat maps of query-keys and values (layers down, frames across), arrows.
+
+    Without the clip itself, the small pictures of it that the motion brings along stand in for the arrows.
 
     Args:
         frames: uint8 ``[F, H, W, 3]`` of the reference clip, at least two; no arrows without it.
@@ -38,6 +41,8 @@ def motion_picture(
     rows += [_energy(part, views(motion, part), names) for part in PARTS]
     if frames is not None and tracks is not None:
         rows.append(_motion(frames, tracks))
+    elif (small := _thumbnail(motion)) is not None:
+        rows.insert(1, small)
     space = _sheet(_GAP)
     return np.concatenate([space, *(part for row in rows for part in (row, space))])
 
@@ -57,6 +62,27 @@ def _facts(found: dict[str, str]) -> np.ndarray:
         for line in text:
             write(sheet, line, (column, y), _BODY, _TROUBLE if name == "trouble" else _INK)
             y += step
+    return sheet
+
+
+def _thumbnail(motion: MotionEmbedding) -> np.ndarray | None:
+    """The pictures in the motion's file, side by side and as large as the row lets them be."""
+    try:
+        pictures = motion.thumbnail.frames() if motion.thumbnail else []
+    except (OSError, ValueError):  # a shared file may hold anything
+        return None
+    if not len(pictures):
+        return None
+    height, width = pictures.shape[1:3]
+    across = (WIDTH - 2 * _MARGIN - (len(pictures) - 1) * _BETWEEN) // len(pictures)
+    scale = min(across / width, _HIGHEST_PICTURE / height)
+    width, height = max(1, round(width * scale)), max(1, round(height * scale))
+    head = line_height(_BODY) + 6
+    sheet = _sheet(head + height)
+    write(sheet, "its clip, in the small pictures that it brings along", (_MARGIN, 0), _BODY, _INK)
+    for number, picture in enumerate(pictures):
+        x = _MARGIN + number * (width + _BETWEEN)
+        sheet[head:, x : x + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
     return sheet
 
 

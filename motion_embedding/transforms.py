@@ -5,7 +5,8 @@ motion. Offered is what makes the edited track on the tiny model. Edits that kee
 frames do; those that squeeze, mix or leave out rows do not (a cut, another speed in as many frames, a blend, a scale):
 rows are nearly orthogonal even where they are neighbours, and a motion is learnt as a whole.
 
-The inverted noise is turned along in place and time. A shift, which mixes it, and edits that repeat it drop it.
+The inverted noise is turned along in place and time. A shift, which mixes it, and edits that repeat it drop it. The
+thumbnail shows the edited clip.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import affine_grid, grid_sample
 
 from .embedding import LayerEmbedding, MotionEmbedding
 from .errors import InputError
 from .resample import resample_grid
+from .thumbnail import Thumbnail
 
 TensorMap = Callable[[torch.Tensor], torch.Tensor]
+PictureMap = Callable[[np.ndarray], np.ndarray]
 MIRRORS = {"left-right": 1, "up-down": 0}
 
 
@@ -31,13 +35,14 @@ def reverse(motion: MotionEmbedding) -> MotionEmbedding:
         return rows.flip(-2)
 
     noise = motion.inverted_noise
-    return _edited(motion, backwards, backwards, inverted_noise=None if noise is None else noise.flip(1))
+    turned = None if noise is None else noise.flip(1)
+    return _edited(motion, backwards, backwards, lambda frames: frames[::-1], inverted_noise=turned)
 
 
 def there_and_back(motion: MotionEmbedding) -> MotionEmbedding:
     """Forwards, then backwards to where it began: ``2 F - 2`` frames that loop without a seam."""
     frames = [*range(motion.frames), *range(motion.frames - 2, 0, -1)]
-    return _frames(motion, frames)
+    return _frames(motion, frames, lambda pictures: np.concatenate([pictures, pictures[-2:0:-1]]))
 
 
 def repeat(motion: MotionEmbedding, times: int) -> MotionEmbedding:
@@ -67,7 +72,16 @@ def join(first: MotionEmbedding, second: MotionEmbedding) -> MotionEmbedding:
                 for attention, grid in layer.value.items()
             },
         )
-    return first.replace(layers=layers, frames=first.frames + second.frames, inverted_noise=None)
+    frames = first.frames + second.frames
+    return first.replace(layers=layers, frames=frames, inverted_noise=None, thumbnail=_joined(first, second))
+
+
+def _joined(first: MotionEmbedding, second: MotionEmbedding) -> Thumbnail | None:
+    """Both thumbnails, one after the other; that of the first where the pictures do not go together."""
+    if first.thumbnail is None or second.thumbnail is None:
+        return first.thumbnail
+    other = second.thumbnail
+    return first.thumbnail.edited(lambda frames: np.concatenate([frames, other.frames()])) or first.thumbnail
 
 
 def mirror(motion: MotionEmbedding, axis: str) -> MotionEmbedding:
@@ -79,6 +93,7 @@ def mirror(motion: MotionEmbedding, axis: str) -> MotionEmbedding:
     return _edited(
         motion,
         value=lambda grid: grid.flip(grid_axis),
+        picture=lambda frames: np.flip(frames, grid_axis + 1),
         inverted_noise=None if noise is None else noise.flip(grid_axis - 2),
     )
 
@@ -90,6 +105,7 @@ def rotate(motion: MotionEmbedding, quarter_turns: int) -> MotionEmbedding:
     return _edited(
         motion,
         value=lambda grid: grid.rot90(quarter_turns, (0, 1)),
+        picture=lambda frames: np.rot90(frames, quarter_turns, (1, 2)),
         height=height,
         width=width,
         inverted_noise=None if noise is None else noise.rot90(quarter_turns, (-2, -1)),
@@ -106,16 +122,24 @@ def shift(motion: MotionEmbedding, right: float, down: float) -> MotionEmbedding
         out = grid_sample(planes, where, padding_mode="border", align_corners=False)
         return out[0].unflatten(0, grid.shape[2:]).permute(2, 3, 0, 1).to(grid)
 
-    return _edited(motion, value=moved, inverted_noise=None)
+    def moved_picture(frames: np.ndarray) -> np.ndarray:
+        sizes, shares = frames.shape[1:3], (down, right)
+        rows, columns = (
+            np.clip(np.arange(size) - round(share * size), 0, size - 1)
+            for size, share in zip(sizes, shares, strict=True)
+        )
+        return frames[:, rows][:, :, columns]
+
+    return _edited(motion, value=moved, picture=moved_picture, inverted_noise=None)
 
 
-def _frames(motion: MotionEmbedding, frames: list[int]) -> MotionEmbedding:
+def _frames(motion: MotionEmbedding, frames: list[int], picture: PictureMap | None = None) -> MotionEmbedding:
     """The rows of these frames, in this order."""
 
     def picked(rows: torch.Tensor) -> torch.Tensor:
         return rows[..., frames, :]
 
-    return _edited(motion, picked, picked, frames=len(frames), inverted_noise=None)
+    return _edited(motion, picked, picked, picture, frames=len(frames), inverted_noise=None)
 
 
 def _same(tensor: torch.Tensor) -> torch.Tensor:
@@ -123,8 +147,14 @@ def _same(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _edited(
-    motion: MotionEmbedding, query_key: TensorMap = _same, value: TensorMap = _same, **changes: Any
+    motion: MotionEmbedding,
+    query_key: TensorMap = _same,
+    value: TensorMap = _same,
+    picture: PictureMap | None = None,
+    **changes: Any,
 ) -> MotionEmbedding:
-    return motion.replace(
-        layers={name: layer.map(query_key, value) for name, layer in motion.layers.items()}, **changes
-    )
+    """picture: what the edit makes of the thumbnail's frames ``[n, h, w, 3]``; nothing without it."""
+    if picture is not None and motion.thumbnail is not None:
+        changes["thumbnail"] = motion.thumbnail.edited(picture)
+    layers = {name: layer.map(query_key, value) for name, layer in motion.layers.items()}
+    return motion.replace(layers=layers, **changes)

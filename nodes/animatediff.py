@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..motion_embedding.animatediff import check_header, load_animatediff
 from ..motion_embedding.errors import InputError
-from .common import CATEGORY, register_folder, verdict
+from .common import CATEGORY, file_names, register_folder, verdict
 
 _FOLDERS = ("animatediff_models", "motion_modules")  # the first is AnimateDiff-Evolved's as well
 for _name in _FOLDERS:
@@ -22,7 +22,7 @@ class LoadAnimateDiffModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        files = dict.fromkeys(name for folder in _FOLDERS for name in folder_paths.get_filename_list(folder))
+        files = dict.fromkeys(name for folder in _FOLDERS for name in file_names(folder))
         return io.Schema(
             node_id="ME_LoadAnimateDiffModel",
             display_name="Load AnimateDiff Model",

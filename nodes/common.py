@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import folder_paths
@@ -16,6 +17,8 @@ from ..motion_embedding.errors import InputError
 FOLDER = "motion_embeddings"
 CATEGORY = "motion embedding"
 Motion = io.Custom("MOTION_EMBEDDING")
+naming = Lock()
+"""Held from the search for a free name until a file has it: a graph may save while a page uploads."""
 
 
 def register_folder(name: str = FOLDER, extensions: Collection[str] = (".safetensors",)) -> None:
@@ -23,6 +26,16 @@ def register_folder(name: str = FOLDER, extensions: Collection[str] = (".safeten
     default = str(Path(folder_paths.models_dir) / name)
     paths, _ = folder_paths.folder_names_and_paths.get(name, ([], set()))
     folder_paths.folder_names_and_paths[name] = (list(dict.fromkeys([*paths, default])), set(extensions))
+
+
+def file_names(folder: str = FOLDER) -> list[str]:
+    """The files in ``models/<folder>`` as its lists offer them, also after a person has removed a folder there."""
+    try:
+        return folder_paths.get_filename_list(folder)
+    except FileNotFoundError:
+        # The host asks every folder that it once listed whether it has changed.
+        folder_paths.filename_list_cache.pop(folder, None)
+        return folder_paths.get_filename_list(folder)
 
 
 def verdict(check: Callable[..., object], *inputs: Any) -> bool | str:
@@ -47,6 +60,7 @@ def target_path(filename: str) -> Path:
     if (
         not name
         or not name.isprintable()
+        or any(letter in name for letter in '<>:"|?*')  # which Windows does not take
         or len(path.name.encode()) > 200
         or name.endswith(("/", "\\"))
         or folder not in path.parents

@@ -13,9 +13,23 @@ from ..motion_embedding.compact import error_of
 from ..motion_embedding.debias import QUERY_KEY_STRATEGIES, VALUE_STRATEGIES, Debias
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.fit import check_range
-from ..motion_embedding.injection import apply_embedding
+from ..motion_embedding.injection import apply_embedding, options_of, wired_family
 from ..motion_embedding.resample import RESCALES
-from .common import CATEGORY, FOLDER, Motion, check_writable, register_folder, target_path, unused, verdict
+from ..motion_embedding.thumbnail import Thumbnail
+from .common import (
+    CATEGORY,
+    FOLDER,
+    Motion,
+    check_writable,
+    file_names,
+    naming,
+    register_folder,
+    target_path,
+    unused,
+    verdict,
+)
+from .graph_models import remember
+from .showing import pixels
 
 register_folder()
 _STRENGTH = {"default": 1.0, "min": -10.0, "max": 10.0, "step": 0.01}
@@ -89,6 +103,7 @@ class ApplyMotionEmbedding(io.ComfyNode):
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the motion.")],
+            hidden=[io.Hidden.prompt],
         )
 
     @classmethod
@@ -109,6 +124,7 @@ class ApplyMotionEmbedding(io.ComfyNode):
         windows="over all",
         expert="by noise level",
     ) -> io.NodeOutput:
+        remember(getattr(cls.hidden, "prompt", None), "model", wired_family(model.model, options_of(model))[0].family)
         return io.NodeOutput(
             apply_embedding(
                 model,
@@ -215,6 +231,11 @@ class SaveMotionEmbedding(io.ComfyNode):
                     tooltip="compact: the values as two small tables in few bits, a few to a hundred times smaller; as "
                     "far off as the motion hardly shows, and the node says how far. full: the values as learnt.",
                 ),
+                io.Image.Input(
+                    "frames",
+                    optional=True,
+                    tooltip="Frames of the clip it was learnt from, for the small picture in the file.",
+                ),
             ],
             outputs=[io.String.Output(display_name="path", tooltip="Where it was written.")],
         )
@@ -225,13 +246,16 @@ class SaveMotionEmbedding(io.ComfyNode):
         return verdict(lambda name: check_writable(target_path(name)), filename)
 
     @classmethod
-    def execute(cls, motion, filename, precision, inverted_noise=None, size="full") -> io.NodeOutput:
+    def execute(cls, motion, filename, precision, inverted_noise=None, size="full", frames=None) -> io.NodeOutput:
         """Graphs from before ``size`` existed write what they wrote."""
+        if frames is not None:
+            motion = motion.replace(thumbnail=Thumbnail.of(pixels(frames)) or motion.thumbnail)
         if inverted_noise is not None:
             motion = motion.replace(inverted_noise=_first_noise(inverted_noise))
-        path = unused(target_path(filename))
         off = error_of(motion.backbone) if size == "compact" else 0.0
-        error = files.save(motion, path, _PRECISIONS[precision], off)
+        with naming:
+            path = unused(target_path(filename))
+            error = files.save(motion, path, _PRECISIONS[precision], off)
         written = motion.replace(values_error=error).describe()
         text = f"{path}\n{path.stat().st_size / 1e6:.2f} MB · {written}{_misfit(motion)}"
         return io.NodeOutput(str(path), ui=ui.PreviewText(text))
@@ -267,7 +291,7 @@ class LoadMotionEmbedding(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "motion_embedding",
-                    options=folder_paths.get_filename_list(FOLDER),
+                    options=file_names(),
                     tooltip="A file in models/motion_embeddings.",
                 )
             ],

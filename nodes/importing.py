@@ -56,7 +56,7 @@ class ImportMotionEmbedding(io.ComfyNode):
                     options=list(_KINDS),
                     default="object or hybrid",
                     tooltip="What is to be carried over. camera drops the values, as published; any other motion "
-                    "takes the values by frame differences. DebiasMotion can change it.",
+                    "takes the values by frame differences. Debias Motion can change it.",
                 ),
                 io.Combo.Input(
                     "inverted_noise",

@@ -17,7 +17,7 @@ from ..motion_embedding.metrics.table import as_table
 from ..motion_embedding.metrics.tracks import track_points
 from ..motion_embedding.metrics.transfer import Evidence, gather, measure
 from ..motion_embedding.node_text import tell
-from .common import CATEGORY, register_folder
+from .common import CATEGORY, file_names, register_folder
 from .showing import clip_pixels, shown_video
 
 TRACKERS = "cotracker"
@@ -44,7 +44,7 @@ class MeasureMotionTransfer(io.ComfyNode):
                 io.Image.Input("result", tooltip="Frames of the new clip, in order. Its size and length may differ."),
                 io.Combo.Input(
                     "tracker",
-                    options=[LUCAS_KANADE, *folder_paths.get_filename_list(TRACKERS)],
+                    options=[LUCAS_KANADE, *file_names(TRACKERS)],
                     default=LUCAS_KANADE,
                     tooltip="Who follows the points. lucas-kanade: OpenCV's, built in. Or a CoTracker3 checkpoint in "
                     "models/cotracker, with your own installation of cotracker (licence: non-commercial use only). "

@@ -1,4 +1,4 @@
-"""What the editor asks the server: a clip's facts, what would be decoded from it, and its film strip."""
+"""What the editor asks the server: here a clip's facts, what would be decoded from it, and its film strip."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..motion_embedding.errors import InputError
 from ..motion_embedding.video import VideoRequest
 from ..motion_embedding.video_plan import VideoFacts, plan, read_facts
 from ..motion_embedding.video_strip import film_strip
+from . import motion_routes
 
 PREFIX = "/motion_embeddings"
 _MOST_PICTURES, _HIGHEST = 64, 256
@@ -33,6 +34,11 @@ def register_routes() -> None:
     if server is not None:
         server.routes.get(f"{PREFIX}/video")(get_video)
         server.routes.get(f"{PREFIX}/film_strip")(get_film_strip)
+        server.routes.get(f"{PREFIX}/motions")(motion_routes.get_motions)
+        server.routes.get(f"{PREFIX}/motion")(motion_routes.get_motion)
+        server.routes.get(f"{PREFIX}/motion_thumbnail")(motion_routes.get_thumbnail)
+        server.routes.post(f"{PREFIX}/model_families")(motion_routes.post_families)
+        server.routes.post(f"{PREFIX}/motions")(motion_routes.post_motion)
 
 
 async def get_video(request: web.Request) -> web.Response:
@@ -60,11 +66,15 @@ async def get_film_strip(request: web.Request) -> web.Response:
 
 
 def describe(values: Mapping[str, str]) -> dict[str, Any]:
-    """The answer of ``/video``: facts of the clip and the plan, each None where ``error`` says why."""
+    """The answer of ``/video``: facts of the clip and the plan, each None where ``error`` says why.
+
+    The clip's ``changed`` is when its file was, in milliseconds since 1970.
+    """
     answer: dict[str, Any] = {"clip": None, "plan": None, "error": None}
     try:
-        facts = _facts(find_file(values.get("file", "")))
-        answer["clip"] = asdict(facts)
+        file = find_file(values.get("file", ""))
+        facts = _facts(file)
+        answer["clip"] = asdict(facts) | {"changed": file[1] // 1_000_000}
         answer["plan"] = asdict(plan(facts, _request(values)))
     except InputError as error:
         answer["error"] = _words(error)

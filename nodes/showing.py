@@ -21,6 +21,11 @@ def clip_pixels(name: str, images: torch.Tensor) -> np.ndarray:
         raise InputError(
             name, "it holds values that are no numbers.", "Look at what made it: a model in fp16, perhaps."
         )
+    return pixels(images)
+
+
+def pixels(images: torch.Tensor) -> np.ndarray:
+    """uint8 ``[F, H, W, 3]`` of the host's float ``[F, H, W, C]``."""
     return (images[..., :3].clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .picture import GAP, PAPER, SIDE, TITLE, drawn
-from .tracks import resample_paths
+from .tracks import nearest_frames, resample_paths
 
 _TALLEST, _WIDEST = 720, 2560
 _IN_ONE_ROW = 3
@@ -46,11 +46,6 @@ def compared(
             picture[:, y : y + part.shape[1], x : x + part.shape[2]] = part
             x += part.shape[2] + GAP
     return picture
-
-
-def nearest_frames(length: int, count: int) -> np.ndarray:
-    """Which of a clip's ``length`` frames ``[count]`` are nearest to ``count`` instants from its first to its last."""
-    return np.linspace(0, length - 1, count).round().astype(int)
 
 
 def laid_over(tracks: np.ndarray, size: tuple[int, int], clip: np.ndarray) -> np.ndarray:

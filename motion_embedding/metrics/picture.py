@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..lettering import clipped, text_width, write
-from .tracks import resample_paths
+from .tracks import nearest_frames, resample_paths
 
 SIDE, GAP, TITLE = 320, 8, 28
 PAPER, _INK, _RESTING = (20, 22, 26), (225, 228, 232), (190, 190, 190)
@@ -36,7 +36,7 @@ def side_by_side(
         uint8 ``[G, height, width, 3]``; small clips are enlarged.
     """
     count = len(result)
-    shown = np.linspace(0, len(reference) - 1, count).round().astype(int)
+    shown = nearest_frames(len(reference), count)
     left = drawn(reference[shown], resample_paths(reference_tracks, count), "reference", range(count), count)
     right = drawn(result, result_tracks, "result", range(count), count)
     height = max(left.shape[1], right.shape[1])

@@ -10,6 +10,7 @@ from motion_embedding.debias import Debias
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
 from motion_embedding.metrics.picture import direction_colour
 from motion_embedding.motion_picture import WIDTH, colours, motion_picture
+from motion_embedding.thumbnail import Thumbnail
 
 YELLOW, DARK, RED, GREY = (253, 231, 37), (68, 1, 84), (214, 39, 40), (225, 227, 232)
 
@@ -93,3 +94,20 @@ def test_arrows_point_where_the_clip_goes(length: int, moments: int) -> None:
 def test_a_clip_without_a_point_to_follow_is_shown_bare() -> None:
     picture = motion_picture(motion(), np.full((4, 40, 60, 3), 100, np.uint8), np.zeros((0, 4, 2)))
     assert count(picture, (65, 65, 65)) > 3 * 200 * 100
+
+
+def test_the_small_pictures_of_the_file_are_shown_where_the_clip_is_not() -> None:
+    orange = (250, 128, 10)
+    clip = np.full((20, 48, 64, 3), orange, np.uint8)
+    seen = motion().replace(thumbnail=Thumbnail.of(clip))
+    shown = motion_picture(seen)
+    near = (np.abs(shown.astype(int) - orange) < 12).all(-1)
+    rows, columns = np.nonzero(near)
+    width = (WIDTH - 2 * 20 - 7 * 6) // 8
+    assert near.sum() == 8 * width * round(width * 48 / 64)
+    assert (columns.min(), columns.max() + 1) == (20, 20 + 8 * width + 7 * 6)
+    assert rows.max() < box(shown, DARK)[0].start  # above the heat maps
+    with_clip = motion_picture(seen, clip, np.zeros((0, 20, 2)))
+    assert with_clip.shape == motion_picture(motion(), clip, np.zeros((0, 20, 2))).shape
+    broken = motion().replace(thumbnail=Thumbnail(b"RIFF....WEBP", 3))
+    assert np.array_equal(motion_picture(broken), motion_picture(motion()))

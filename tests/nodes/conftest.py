@@ -94,3 +94,9 @@ def rig(comfy: Path, pack: ModuleType, tiny_folder: Path) -> Rig:
     loader = importlib.import_module(f"{pack.__name__}.motion_embedding.text_to_video")
     with torch.inference_mode():
         return Rig(pack, *loader.load_text_to_video(tiny_folder, None))
+
+
+@pytest.fixture(scope="session")
+def error(pack: ModuleType) -> type[Exception]:
+    """The pack's ``InputError`` as ComfyUI has it loaded."""
+    return importlib.import_module(f"{pack.__name__}.motion_embedding.errors").InputError

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from demo.host import ROOT
-from demo.references import REFERENCES
-from demo.tiny_model.world import Look, render
 from motion_embedding.video import VideoRequest, decode_frames
+from tests.sprite_clips import clip
 
 pytestmark = pytest.mark.host
 
@@ -28,15 +27,6 @@ SAVED = {
 @pytest.fixture(scope="module")
 def node(pack: ModuleType) -> Any:
     return importlib.import_module(f"{pack.__name__}.nodes.comparing").CompareVideos
-
-
-@pytest.fixture(scope="module")
-def error(pack: ModuleType) -> type[Exception]:
-    return importlib.import_module(f"{pack.__name__}.motion_embedding.errors").InputError
-
-
-def clip(motion: str, look: Look = Look("red", "star", "navy")) -> torch.Tensor:  # noqa: B008 - a frozen value
-    return torch.from_numpy(render(look, REFERENCES[motion][1])).float() / 255
 
 
 def test_it_lasts_as_long_as_the_reference_and_gives_a_video(node: Any) -> None:

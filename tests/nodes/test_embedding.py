@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -230,7 +231,7 @@ class TestFiles:
         answer = rig.part("nodes.embedding").SaveMotionEmbedding.validate_inputs(name)
         assert isinstance(answer, str) and answer.startswith("filename:")
 
-    @pytest.mark.parametrize("name", ["a\0b", "x" * 300, "tab\tbed"])
+    @pytest.mark.parametrize("name", ["a\0b", "x" * 300, "tab\tbed", "take 1: pan", "why?"])
     def test_names_no_file_system_takes_are_refused_before_the_run(self, rig, name) -> None:
         answer = rig.part("nodes.embedding").SaveMotionEmbedding.validate_inputs(name)
         assert isinstance(answer, str) and answer.startswith("filename:")
@@ -242,6 +243,16 @@ class TestFiles:
         assert nodes.LoadMotionEmbedding.fingerprint_inputs(None) == ""
         assert video.LoadVideoFrames.validate_inputs(None) is True
         assert model.LoadTextToVideoModel.validate_inputs(None) is True
+
+    def test_wired_frames_are_the_picture_in_the_file(self, rig, motion) -> None:
+        nodes, files = rig.part("nodes.embedding"), rig.part("motion_embedding.files")
+        red = torch.tensor([1.0, 0.0, 0.0]).expand(20, 48, 96, 3)
+        path = nodes.SaveMotionEmbedding.execute(motion, "red", "half", frames=red).result[0]
+        picture = files.load(path).thumbnail.frames()
+        assert picture.shape == (8, 48, 96, 3)
+        assert picture.mean((0, 1, 2)).tolist() == pytest.approx([255, 0, 0], abs=4)
+        path = nodes.SaveMotionEmbedding.execute(motion, "as_it_was", "half").result[0]
+        assert files.load(path).thumbnail == motion.thumbnail
 
     def test_a_camera_motion_is_saved_without_values(self, rig, motion) -> None:
         nodes = rig.part("nodes.embedding")
@@ -271,6 +282,17 @@ class TestFiles:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "notes.txt").write_text("no motion")
         assert "notes.txt" not in folder_paths.get_filename_list("motion_embeddings")
+
+    def test_a_folder_removed_by_a_person_leaves_the_list_working(self, rig) -> None:
+        import folder_paths
+
+        load = rig.part("nodes.embedding").LoadMotionEmbedding
+        folder = Path(folder_paths.get_folder_paths("motion_embeddings")[0])
+        (folder / "dances").mkdir(parents=True)
+        (folder / "dances" / "waltz.safetensors").write_text("no motion")
+        assert "dances/waltz.safetensors" in load.define_schema().inputs[0].options
+        shutil.rmtree(folder / "dances")
+        assert "dances/waltz.safetensors" not in load.define_schema().inputs[0].options
 
 
 def test_debias_node_returns_a_new_motion(rig, motion) -> None:

@@ -13,6 +13,7 @@ import pytest
 pytestmark = pytest.mark.host
 
 LONGEST_PAGE = 60
+LARGEST_PICTURE = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,9 @@ def test_pages_are_short_and_say_what_goes_wrong(schemas: list[Any], docs: Path)
         page = (docs / f"{schema.node_id}.md").read_text("utf-8")
         assert len(page.splitlines()) < LONGEST_PAGE, schema.node_id
         assert "\n## When to use it\n" in page and "\n## What goes wrong\n" in page, schema.node_id
+
+
+def test_every_page_has_a_picture_that_is_there_and_small(docs: Path) -> None:
+    for page in docs.glob("*.md"):
+        (picture,) = re.findall(r"^!\[.+\]\((\w+\.png)\)$", page.read_text("utf-8"), flags=re.MULTILINE)
+        assert (docs / picture).stat().st_size <= LARGEST_PICTURE, picture

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from demo.host import ROOT
-from demo.references import REFERENCES
-from demo.tiny_model.world import Look, render
+from demo.tiny_model.world import Look
 from motion_embedding.benchmark.workflow import load, set_inputs, to_prompt
 from motion_embedding.video import VideoRequest, decode_frames
+from tests.sprite_clips import clip
 
 pytestmark = pytest.mark.host
 
@@ -23,15 +23,6 @@ pytestmark = pytest.mark.host
 @pytest.fixture(scope="module")
 def node(pack: ModuleType) -> Any:
     return importlib.import_module(f"{pack.__name__}.nodes.measuring").MeasureMotionTransfer
-
-
-@pytest.fixture(scope="module")
-def error(pack: ModuleType) -> type[Exception]:
-    return importlib.import_module(f"{pack.__name__}.motion_embedding.errors").InputError
-
-
-def clip(motion: str, look: Look = Look("red", "star", "navy")) -> torch.Tensor:  # noqa: B008 - a frozen value
-    return torch.from_numpy(render(look, REFERENCES[motion][1])).float() / 255
 
 
 def scores(output: Any) -> dict[str, Any]:

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from demo.references import REFERENCES
-from demo.tiny_model.world import Look, render
 from motion_embedding import files
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
+from tests.sprite_clips import clip
 
 pytestmark = pytest.mark.host
 
@@ -45,15 +44,6 @@ def parts(pack: ModuleType) -> ModuleType:
     return importlib.import_module(f"{pack.__name__}.motion_embedding.embedding")
 
 
-@pytest.fixture(scope="module")
-def error(pack: ModuleType) -> type[Exception]:
-    return importlib.import_module(f"{pack.__name__}.motion_embedding.errors").InputError
-
-
-def clip() -> torch.Tensor:
-    return torch.from_numpy(render(Look("red", "star", "navy"), REFERENCES["circle"][1])).float() / 255
-
-
 def test_it_gives_what_it_shows(node: Any, parts: ModuleType) -> None:
     output = node.execute(motion(parts))
     picture, text = output.args
@@ -64,7 +54,7 @@ def test_it_gives_what_it_shows(node: Any, parts: ModuleType) -> None:
 
 
 def test_the_clip_adds_its_arrows(node: Any, parts: ModuleType) -> None:
-    alone, beside = node.execute(motion(parts)).args[0], node.execute(motion(parts), clip()).args[0]
+    alone, beside = node.execute(motion(parts)).args[0], node.execute(motion(parts), clip("circle")).args[0]
     height = alone.shape[1]
     assert torch.equal(alone[0], beside[0, :height])
     assert beside.shape[1] > height + 250

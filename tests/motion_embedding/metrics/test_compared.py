@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from motion_embedding.metrics.compared import compared, laid_over, nearest_frames
+from motion_embedding.metrics.compared import compared, laid_over
 from motion_embedding.metrics.picture import arrows, direction_colour
 
 TITLE, GAP = 28, 8
@@ -19,13 +19,6 @@ def clip(frames: int, height: int = 40, width: int = 40, step: int = 10) -> np.n
 
 def sizes(*clips: np.ndarray) -> tuple[int, ...]:
     return compared(clips, ["x"] * len(clips)).shape
-
-
-def test_frames_are_nearest_in_time_from_first_to_last() -> None:
-    assert nearest_frames(5, 5).tolist() == [0, 1, 2, 3, 4]
-    assert nearest_frames(9, 5).tolist() == [0, 2, 4, 6, 8]
-    assert nearest_frames(3, 6).tolist() == [0, 0, 1, 1, 2, 2]
-    assert nearest_frames(6, 2).tolist() == [0, 5]
 
 
 def test_longer_and_shorter_clips_are_in_sync_with_the_first() -> None:
