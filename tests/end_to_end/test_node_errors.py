@@ -1,0 +1,156 @@
+"""What goes wrong stands on the node in words, in both node renderers, until it is mended or tried again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from demo.host import Server
+from tests.browser import open_editor, ours
+from tests.end_to_end.test_editor import SCREENSHOTS
+from tests.motion_embedding.video_media import make_clip
+
+pytestmark = pytest.mark.browser
+
+CLIP = "three seconds.mp4"
+SETTLE = 500  # milliseconds that the page takes to measure its nodes
+BUILD = """
+async (values) => {
+  app.graph.clear()
+  await new Promise(requestAnimationFrame)  // a node added at once would take over what the last one left in the page
+  const [clip, preview] = ['ME_LoadVideoFrames', 'PreviewImage'].map((type, index) => {
+    const node = LiteGraph.createNode(type)
+    node.pos = [80 + 420 * index, 130]
+    app.graph.add(node)
+    return node
+  })
+  for (const widget of clip.widgets) if (widget.name in values) widget.value = values[widget.name]
+  clip.connect(0, preview, 0)
+  app.canvas.ds.scale = 1
+  app.canvas.ds.offset = [0, 0]
+  app.graph.setDirtyCanvas(true, true)
+}
+"""
+CHANGE = """
+([name, value]) => {
+  const widget = app.graph.nodes[0].widgets.find((one) => one.name === name)
+  widget.value = value
+  widget.callback?.(value)
+}
+"""
+PUT = "([name, value]) => { app.graph.nodes[0].widgets.find((one) => one.name === name).value = value }"
+SAVED = "() => JSON.stringify(app.graph.serialize().nodes.map(({ size, widgets_values }) => [size, widgets_values]))"
+HEIGHTS = "() => app.graph.nodes.map((node) => Math.round(node.size[1]))"
+
+
+@pytest.fixture(scope="module", params=["canvas", "vue"])
+def editor(request: pytest.FixtureRequest, server: Server) -> Iterator[tuple[Page, list[str], str]]:
+    make_clip(server.base / "input" / CLIP, 60, rate=20)
+    with open_editor(server.address, 1200, 900, request.param, patience=30_000) as (page, complaints):
+        yield page, complaints, request.param
+
+
+@pytest.fixture
+def page(editor: tuple[Page, list[str], str]) -> Iterator[Page]:
+    """Afterwards nothing of ours may have complained, but for the host's own line about what it was told."""
+    page, complaints, _ = editor
+    complaints.clear()
+    yield page
+    assert ours(complaints) == []
+
+
+def queue(page: Page) -> None:
+    page.evaluate("() => app.queuePrompt(0)")
+
+
+def close_dialog(page: Page) -> None:
+    """The host's own, which shows the traceback too."""
+    dialog = page.locator(".p-dialog")
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
+def messages(page: Page) -> Locator:
+    return page.locator(".me-error")
+
+
+def screenshot(editor: tuple[Page, list[str], str], name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    editor[0].wait_for_timeout(300)
+    editor[0].screenshot(path=SCREENSHOTS / f"node_error_{name}_{editor[2]}.png")
+
+
+def test_what_the_host_refuses_stands_on_the_node(page: Page, editor: tuple[Page, list[str], str]) -> None:
+    page.evaluate(BUILD, {"file": "none"})
+    page.wait_for_timeout(SETTLE)
+    heights, saved = page.evaluate(HEIGHTS), page.evaluate(SAVED)
+    queue(page)
+    close_dialog(page)
+    expect(messages(page)).to_have_text("file: no video is chosen. Upload one, or wire one into video.")
+    screenshot(editor, "refused")
+    assert page.evaluate(SAVED) == saved
+    page.evaluate(CHANGE, ["file", CLIP])
+    expect(messages(page)).to_have_count(0)
+    page.wait_for_timeout(SETTLE)
+    assert page.evaluate(HEIGHTS) == heights
+
+
+def test_what_fails_while_running_stands_on_the_node(page: Page, editor: tuple[Page, list[str], str]) -> None:
+    page.evaluate(BUILD, {"file": CLIP, "start": 5})
+    queue(page)
+    close_dialog(page)
+    expect(messages(page)).to_have_text(re.compile(r"^start: 5 s is at or after the end of the clip.*\.$"))
+    screenshot(editor, "failed")
+    page.evaluate(PUT, ["start", 0])
+    expect(messages(page)).to_have_count(1)
+    queue(page)
+    expect(messages(page)).to_have_count(0)
+
+
+def test_a_failure_of_another_graph_does_not_stand_here(page: Page) -> None:
+    """Both have a node of that id, as graphs from one template do; the host knows of which the run was."""
+    page.evaluate(BUILD, {"file": CLIP, "start": 5})
+    page.evaluate("() => { app.rootGraph.id = crypto.randomUUID() }")
+    page.evaluate("() => { app.api.addEventListener('execution_error', () => { window.failed = true }) }")
+    page.evaluate(
+        """
+        async () => {
+          window.failed = false
+          const queue = app.queuePrompt(0)  // its graph is read at once
+          const answer = app.api.fetchApi
+          app.api.fetchApi = async function (route, ...rest) {
+            const response = await answer.call(this, route, ...rest)
+            if (route === '/prompt') app.rootGraph.id = crypto.randomUUID()  // another graph is shown by now
+            return response
+          }
+          await queue
+          app.api.fetchApi = answer
+        }
+        """
+    )
+    page.wait_for_function("() => window.failed")
+    close_dialog(page)
+    page.wait_for_timeout(SETTLE)
+    expect(messages(page)).to_have_count(0)
+
+
+def test_a_failure_told_before_the_host_says_that_it_was_queued_stands(page: Page) -> None:
+    """A node that fails at once does so before the page has its answer about the queue."""
+    page.evaluate(BUILD, {"file": CLIP})
+    page.evaluate(
+        """
+        () => {
+          const [node] = app.graph.nodes
+          const error = { exception_message: "start: too late.", exception_type: "motion_embedding.errors.InputError" }
+          const detail = { ...error, node_id: String(node.id), node_type: node.constructor.comfyClass }
+          app.api.dispatchEvent(new CustomEvent('execution_error', { detail }))
+          app.api.dispatchEvent(new CustomEvent('promptQueued', { detail: { number: 0, batchCount: 1 } }))
+        }
+        """
+    )
+    page.wait_for_timeout(SETTLE)
+    expect(messages(page)).to_have_text("start: too late.")
