@@ -142,12 +142,12 @@ class Ticker:
             sys.stdout.write("\r\x1b[K")
 
 
-def read_frames(path: Path, reference: Reference | None = None, frames: int = 8) -> np.ndarray:
-    """uint8 ``[F, H, W, 3]`` of a result, or of the part of a reference that the workflow looks at."""
+def read_frames(path: Path, reference: Reference | None = None, frames: int = 8, size: int = 4 * SIZE) -> np.ndarray:
+    """uint8 ``[F, H, W, 3]`` of a result, or ``size`` pixels wide of the part of a reference that the workflow uses."""
     request = VideoRequest(frames=frames)
     if reference is not None:
         request = VideoRequest(
-            start=reference.start, frames=frames, fps=reference.fps, width=4 * SIZE, height=4 * SIZE, resize="crop"
+            start=reference.start, frames=frames, fps=reference.fps, width=size, height=size, resize="crop"
         )
     return (decode_frames(str(path), request).frames.numpy() * 255).round().astype(np.uint8)
 

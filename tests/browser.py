@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
@@ -18,6 +20,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+EDITOR_IS_READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.KSampler"
+PATIENCE = 5_000  # Playwright's own
+OURS = re.compile(r"motion_embeddings|MotionEmbeddings|\bME_")
 
 
 @contextmanager
@@ -33,3 +38,32 @@ def open_page(width: int, height: int) -> Iterator[tuple[Page, list[str]]]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         yield page, complaints
         browser.close()
+
+
+@contextmanager
+def open_editor(
+    address: str, width: int, height: int, renderer: str = "canvas", patience: int = PATIENCE
+) -> Iterator[tuple[Page, list[str]]]:
+    """ComfyUI's front end at ``address``, ready to load a graph, its nodes drawn by ``canvas`` or ``vue``.
+
+    patience: for how many milliseconds what is expected of a page may take meanwhile.
+    """
+    drawn_by_vue = f"{address}/settings/Comfy.VueNodes.Enabled"
+    with open_page(width, height) as (page, complaints):
+        # A new user is greeted with a dialog that would cover the graph.
+        page.request.post(f"{address}/settings/Comfy.TutorialCompleted", data="true")
+        page.request.post(drawn_by_vue, data=json.dumps(renderer == "vue"))
+        page.goto(address, timeout=180_000)
+        page.wait_for_function(EDITOR_IS_READY, timeout=180_000)
+        expect.set_options(timeout=patience)
+        try:
+            yield page, complaints
+        finally:
+            expect.set_options(timeout=PATIENCE)
+        page.request.post(drawn_by_vue, data="false")
+
+
+def ours(complaints: list[str]) -> list[str]:
+    """The complaints that name something of this pack."""
+    # The front end asks comfy.org who wrote a node, and the page's own policy blocks that: nothing of ours.
+    return [text for text in complaints if OURS.search(text) and "api.comfy.org" not in text]

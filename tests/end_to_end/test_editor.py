@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,14 +10,13 @@ from playwright.sync_api import Page
 
 from demo.host import ROOT, Server
 from motion_embedding.benchmark.workflow import load, to_prompt
-from tests.browser import open_page
+from tests.browser import open_editor, ours
 
 pytestmark = pytest.mark.browser
 
 WORKFLOWS = sorted([*(ROOT / "workflows").glob("*.json"), *(ROOT / "tests" / "data" / "workflows").glob("*.json")])
 SCREENSHOTS = ROOT / ".cache" / "screenshots"
 WARNINGS = ".p-dialog, .p-toast-message-warn, .p-toast-message-error"
-EDITOR_IS_READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.KSampler"
 LOAD_AND_CONVERT = """
 async (workflow) => {
   await app.loadGraphData(workflow)
@@ -50,12 +48,8 @@ async (workflow) => {
 @pytest.fixture(scope="module")
 def editor(server: Server) -> Iterator[tuple[Page, list[str]]]:
     """The front end in headless Chromium, ready to load a graph, and everything it complains about."""
-    with open_page(1600, 900) as (page, complaints):
-        # A new user is greeted with a dialog that would cover the graph.
-        page.request.post(f"{server.address}/settings/Comfy.TutorialCompleted", data="true")
-        page.goto(server.address, timeout=180_000)
-        page.wait_for_function(EDITOR_IS_READY, timeout=180_000)
-        yield page, complaints
+    with open_editor(server.address, 1600, 900) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -73,9 +67,7 @@ def test_the_editor_opens_the_workflow_and_agrees_with_our_conversion(path, edit
     assert page.locator(WARNINGS).all_inner_texts() == []
     assert all(link["fits"] for link in opened["links"]), opened["links"]
     assert sorted(tuple(link["ends"]) for link in opened["links"]) == sorted(saved_links(workflow))
-    ours = [text for text in complaints if re.search(r"motion_embeddings|\bME_", text)]
-    # The front end asks comfy.org who wrote a node, and the page's own policy blocks that: nothing of ours.
-    assert not [text for text in ours if "api.comfy.org" not in text]
+    assert ours(complaints) == []
     assert to_prompt(workflow, server.object_info()) == opened["prompt"]
 
 

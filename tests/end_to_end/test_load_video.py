@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from demo.host import Server
-from tests.browser import open_page
-from tests.end_to_end.test_editor import EDITOR_IS_READY, SCREENSHOTS
+from tests.browser import open_editor, ours
+from tests.end_to_end.test_editor import SCREENSHOTS
 from tests.motion_embedding.video_media import make_animation, make_clip
 
 pytestmark = pytest.mark.browser
@@ -88,16 +86,8 @@ def editor(request: pytest.FixtureRequest, server: Server) -> Iterator[tuple[Pag
     """The front end with the renderer named, what it complains about, and that name."""
     # 60 numbered frames, 64x48, at 20 frames per second: three seconds.
     make_clip(server.base / "input" / "three seconds.mp4", 60, rate=20)
-    expect.set_options(timeout=20_000)
-    renderer = f"{server.address}/settings/Comfy.VueNodes.Enabled"
-    with open_page(1100, 900) as (page, complaints):
-        page.request.post(f"{server.address}/settings/Comfy.TutorialCompleted", data="true")
-        page.request.post(renderer, data=json.dumps(request.param == "vue"))
-        page.goto(server.address, timeout=180_000)
-        page.wait_for_function(EDITOR_IS_READY, timeout=180_000)
+    with open_editor(server.address, 1100, 900, request.param, patience=20_000) as (page, complaints):
         yield page, complaints, request.param
-        page.request.post(renderer, data="false")
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture
@@ -107,8 +97,7 @@ def page(editor: tuple[Page, list[str], str]) -> Iterator[Page]:
     complaints.clear()
     page.evaluate(ADD_NODE)
     yield page
-    ours = [text for text in complaints if re.search(r"motion_embeddings/|MotionEmbeddings|ME_", text)]
-    assert [text for text in ours if "api.comfy.org" not in text] == []  # the front end asks there who wrote a node
+    assert ours(complaints) == []
 
 
 def show(page: Page, **values: Any) -> None:
@@ -168,6 +157,17 @@ def test_trimming_with_the_mouse(page: Page, editor: tuple[Page, list[str], str]
     assert moved["start"] == pytest.approx(3 - moved["frames"] / 20, abs=0.06)
     expect(plan(page)).to_contain_text(f"{moved['start']:.2f} to 2.95 s")
     screenshot(editor, "trimmed")
+
+
+def test_a_drag_is_one_step_for_undo(page: Page) -> None:
+    show(page)
+    expect(plan(page)).to_contain_text("8 frames")
+    page.evaluate("() => app.extensionManager.workflow.activeWorkflow.changeTracker.checkState()")
+    drag(page, "end", 2 / 3)
+    assert page.evaluate(VALUES)["frames"] == pytest.approx(40, abs=1)
+    page.keyboard.press("Control+z")
+    frames = "app.graph.nodes[0]?.widgets.find((one) => one.name === 'frames').value"
+    page.wait_for_function(f"() => {frames} === 8")
 
 
 def test_trimming_with_the_keyboard(page: Page) -> None:

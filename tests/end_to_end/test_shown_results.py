@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +11,8 @@ from playwright.sync_api import Page, expect
 from demo.host import ROOT, Server
 from motion_embedding import files
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
-from tests.browser import open_page
-from tests.end_to_end.test_editor import EDITOR_IS_READY, SCREENSHOTS
+from tests.browser import open_editor, ours
+from tests.end_to_end.test_editor import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
 
@@ -43,14 +41,8 @@ VIDEO = "() => [...document.querySelectorAll('video')].some((video) => video.vid
 @pytest.fixture(params=["canvas", "vue"])
 def editor(request: pytest.FixtureRequest, server: Server) -> Iterator[tuple[Page, list[str], str]]:
     """The front end with the renderer named, what it complains about, and that name."""
-    renderer = f"{server.address}/settings/Comfy.VueNodes.Enabled"
-    with open_page(1300, 950) as (page, complaints):
-        page.request.post(f"{server.address}/settings/Comfy.TutorialCompleted", data="true")
-        page.request.post(renderer, data=json.dumps(request.param == "vue"))
-        page.goto(server.address, timeout=180_000)
-        page.wait_for_function(EDITOR_IS_READY, timeout=180_000)
+    with open_editor(server.address, 1300, 950, request.param) as (page, complaints):
         yield page, complaints, request.param
-        page.request.post(renderer, data="false")
 
 
 def graph(server: Server) -> dict[str, dict]:
@@ -87,6 +79,4 @@ def test_the_picture_and_the_video_are_shown_on_their_nodes(
     page.wait_for_timeout(500)  # what has been loaded is drawn in a later animation frame
     page.screenshot(path=SCREENSHOTS / f"preview_and_compare_{renderer}.png")
     expect(page.get_by_text("failed to load")).to_have_count(0)
-    ours = [text for text in complaints if re.search(r"motion_embeddings/|MotionEmbeddings|ME_", text)]
-    # The front end asks comfy.org who wrote a node, and the page's own policy blocks that: nothing of ours.
-    assert not [text for text in ours if "api.comfy.org" not in text]
+    assert ours(complaints) == []

@@ -1,7 +1,8 @@
 """The templates for AnimateDiff, SVD and ZeroScope, run over HTTP on random models of full layout.
 
 Only the sizes, the counts and what is uploaded differ from the files as shipped; the editor opens those in
-``test_editor.py``. The IP-Adapter is that of ``tests/ip_adapter_stand_in``.
+``test_editor.py``. The IP-Adapter is that of ``tests/ip_adapter_stand_in``. Those of one and two motions run on the
+tiny model.
 """
 
 from __future__ import annotations
@@ -136,3 +137,40 @@ def test_svd(server: Server, run: Run, picture: dict[str, str]) -> None:
 def test_zeroscope(server: Server, run: Run) -> None:
     check_pair(run("zeroscope", **{"Empty clip": SMALL}), "zeroscope")
     assert saved(server, "my_zeroscope_motion").backbone == "unet3d"
+
+
+def test_object_motion(server: Server, tiny_model: Path, run: Run) -> None:
+    """The reference, and the scene without the motion, with it and with it elsewhere, two by two."""
+    videos = run("object_motion", **{"Sample elsewhere": {"steps": 2}})
+    frames, height, width, _ = videos["object_motion"].shape
+    assert frames == FRAMES and min(height, width) >= 2 * 320
+    assert saved(server, "my_object_motion").debias.until == 0.5
+
+
+def test_camera_motion(server: Server, tiny_model: Path, run: Run) -> None:
+    videos = run("camera_motion", **{"Learn the camera": {"steps": 2}, "Sample the other way": {"steps": 2}})
+    assert len(videos["camera_motion"]) == FRAMES
+    assert saved(server, "my_camera_motion").debias.value == "difference"
+
+
+def test_two_motions(server: Server, tiny_model: Path, run: Run) -> None:
+    clip = {"frames": FRAMES, **SMALL}
+    uploaded = {
+        title: server.upload(shipped(name).video) for title, name in (("object", "up"), ("camera", "camera_pan"))
+    }
+    clips = {f"Clip of the {title}": {"file": file, **clip} for title, file in uploaded.items()}
+    training = {f"Learn the {title}'s motion": {"steps": 2} for title in uploaded}
+    sampling = {title: {"steps": 2} for title in ("Sample both at once", "Sample one after the other")}
+    videos = run("two_motions", **clips, **training, **sampling)
+    assert {name: video.shape for name, video in videos.items()} == {
+        "two_motions_both_at_once": (FRAMES, 256, 256, 3),
+        "two_motions_one_after_the_other": (2 * FRAMES, 256, 256, 3),
+    }
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflows").glob("*.json")), ids=lambda path: path.stem)
+def test_every_template_has_a_small_square_picture(path: Path) -> None:
+    picture = path.with_suffix(".jpg")
+    assert picture.stat().st_size <= 60_000
+    with Image.open(picture) as opened:
+        assert opened.width == opened.height >= 390
