@@ -1,9 +1,11 @@
 /** What the editor asks the server for. */
 
 import { api } from "../../scripts/api.js";
+import { word } from "./words.js";
 
 /**
- * @typedef {{duration: number, fps: number, frames: number, width: number, height: number, rotation: number}} Clip
+ * @typedef {{duration: number, fps: number, frames: number, width: number, height: number, rotation: number,
+ *   changed: number}} Clip changed: when its file was, in milliseconds since 1970
  * @typedef {{frames: number, fps: number, width: number, height: number, start: number, end: number,
  *   memory: number, warning: string | null}} Plan
  * @typedef {{clip: Clip | null, plan: Plan | null, error: {input: string, message: string} | null}} Description
@@ -25,19 +27,21 @@ export async function describeClip(values) {
  * @param {string} file
  * @param {number} count
  * @param {number} height
+ * @param {number} changed when the file was: another address for another content
  */
-export function filmStripAddress(file, count, height) {
-  return api.apiURL(`/motion_embeddings/film_strip?${query({ file, count, height })}`);
+export function filmStripAddress(file, count, height, changed) {
+  return api.apiURL(`/motion_embeddings/film_strip?${query({ file, count, height, changed })}`);
 }
 
 /**
  * Address of the file itself.
  * @param {string} file as the widget has it: `folder/name.mp4 [output]`
+ * @param {number} changed as for {@link filmStripAddress}
  */
-export function fileAddress(file) {
+export function fileAddress(file, changed) {
   const [, path = file, type = "input"] = file.match(/^(.*?)(?: \[(input|output|temp)\])?$/) ?? [];
   const at = path.lastIndexOf("/");
-  const place = { filename: path.slice(at + 1), subfolder: path.slice(0, Math.max(0, at)), type };
+  const place = { filename: path.slice(at + 1), subfolder: path.slice(0, Math.max(0, at)), type, changed };
   return api.apiURL(`/view?${query(place)}`);
 }
 
@@ -49,7 +53,10 @@ export async function uploadFile(file) {
   const body = new FormData();
   body.append("image", file);
   const response = await api.fetchApi("/upload/image", { method: "POST", body });
-  if (!response.ok) throw new Error(`${file.name} was not uploaded: ${response.status} ${response.statusText}`);
+  if (!response.ok) {
+    const cause = `${response.status} ${response.statusText}`;
+    throw new Error(word("upload.failed", { file: file.name, cause }));
+  }
   const { name, subfolder } = await response.json();
   return subfolder ? `${subfolder}/${name}` : /** @type {string} */ (name);
 }

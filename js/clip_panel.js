@@ -5,6 +5,7 @@ import { end } from "./clip_range.js";
 import { ClipPlayer } from "./clip_player.js";
 import { held, planned, wired } from "./clip_words.js";
 import { FilmStrip } from "./film_strip.js";
+import { word } from "./words.js";
 
 /**
  * @typedef {import("./api.js").Clip} Clip
@@ -82,14 +83,14 @@ export class ClipPanel {
     const asked = ++this.#asked;
     if (this.#isWired("video")) {
       this.#show("", null);
-      this.#say("The video wired in is used instead of file.", "", false);
+      this.#say(word("clip.other_video"), "", false);
       return;
     }
     const known = SETTINGS.filter((name) => !this.#isWired(name)).map((name) => [name, this.#value(name)]);
     const file = this.#isWired("file") ? "" : String(this.#value("file"));
     if (!file) {
       this.#show("", null);
-      this.#say(wired(["file"]), "", false);
+      this.#say(wired([this.#shownName("file")]), "", false);
       return;
     }
     try {
@@ -99,11 +100,12 @@ export class ClipPanel {
       const unknown = SETTINGS.filter((name) => this.#isWired(name));
       const about = clip ? held(clip) : "";
       if (error) this.#say(error.message, about, !!clip || file !== "none");
-      else if (unknown.length) this.#say(wired(unknown), about, false);
+      else if (unknown.length) this.#say(wired(unknown.map((name) => this.#shownName(name))), about, false);
       else if (plan) this.#say(planned(plan), plan.warning ?? about, false, !!plan.warning);
     } catch (error) {
       if (asked !== this.#asked) return;
-      this.#say(`The server does not say what the clip holds: ${error instanceof Error ? error.message : error}`, "", true);
+      const cause = error instanceof Error ? error.message : String(error);
+      this.#say(word("clip.unknown", { cause }), "", true);
     }
   }
 
@@ -114,11 +116,11 @@ export class ClipPanel {
   #show(file, clip) {
     this.#clip = clip;
     this.element.classList.toggle("me-clip-empty", !file);
-    const shown = file && clip ? `${file}:${clip.duration}:${clip.width}` : "";
+    const shown = file && clip ? `${file}:${clip.changed}` : "";
     if (shown !== this.#shown) {
       this.#shown = shown;
-      this.#player.load(file && fileAddress(file));
-      if (file) this.#strip.show(filmStripAddress(file, PICTURES, PICTURE_HEIGHT), PICTURES);
+      this.#player.load(clip && file ? fileAddress(file, clip.changed) : "");
+      if (clip && file) this.#strip.show(filmStripAddress(file, PICTURES, PICTURE_HEIGHT, clip.changed), PICTURES);
     }
     this.#showChoice();
   }
@@ -165,6 +167,12 @@ export class ClipPanel {
     return !!this.#node.inputs?.some((input) => input.name === name && (input.link ?? null) !== null);
   }
 
+  /** @param {string} name */
+  #shownName(name) {
+    const input = this.#node.inputs?.find((one) => one.name === name);
+    return input?.label ?? input?.localized_name ?? name;
+  }
+
   /**
    * @param {string} plan
    * @param {string} file
@@ -182,8 +190,9 @@ export class ClipPanel {
     const { playing, playable } = this.#player;
     this.#play.disabled = !playable;
     this.#play.classList.toggle("me-clip-playing", playing);
-    this.#play.setAttribute("aria-label", playing ? "Pause" : "Play the chosen part");
-    this.#play.title = playable ? (playing ? "Pause" : "Play the chosen part") : "The browser cannot play this file";
+    const action = word(playing ? "clip.pause" : "clip.play");
+    this.#play.setAttribute("aria-label", action);
+    this.#play.title = playable ? action : word("clip.unplayable");
   }
 
   #fit() {

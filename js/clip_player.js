@@ -1,5 +1,7 @@
 /** Plays a part of a video in a loop, without sound. */
 
+import { word } from "./words.js";
+
 export class ClipPlayer {
   #video = document.createElement("video");
   #note = document.createElement("p");
@@ -19,7 +21,7 @@ export class ClipPlayer {
     this.#onTime = onTime;
     this.#onState = onState;
     Object.assign(this.#video, { muted: true, playsInline: true, preload: "auto", disablePictureInPicture: true });
-    this.#note.textContent = "The browser cannot play this file. The node can read it all the same.";
+    this.#note.textContent = word("clip.unplayable_here");
     this.#note.hidden = true;
     this.element.append(this.#video, this.#note);
     this.#video.addEventListener("click", () => this.toggle());

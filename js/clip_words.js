@@ -1,5 +1,7 @@
 /** What is written under the film strip. */
 
+import { word } from "./words.js";
+
 /**
  * @typedef {import("./api.js").Clip} Clip
  * @typedef {import("./api.js").Plan} Plan
@@ -10,9 +12,8 @@
  * @param {Plan} plan
  */
 export function planned(plan) {
-  const { frames, fps, start, end, width, height, memory } = plan;
-  const seconds = `${start.toFixed(2)} to ${end.toFixed(2)} s`;
-  return [`${frames} frames`, `${rate(fps)} fps`, seconds, `${width}\u00d7${height}`, `${size(memory)} MB`].join(" \u00b7 ");
+  const [start, end] = [plan.start.toFixed(2), plan.end.toFixed(2)];
+  return word("clip.planned", { ...plan, fps: rate(plan.fps), start, end, memory: size(plan.memory), warning: "" });
 }
 
 /**
@@ -20,8 +21,7 @@ export function planned(plan) {
  * @param {Clip} clip
  */
 export function held(clip) {
-  const { frames, fps, duration, width, height } = clip;
-  return `File: ${duration.toFixed(2)} s \u00b7 ${frames} frames \u00b7 ${rate(fps)} fps \u00b7 ${width}\u00d7${height}`;
+  return word("clip.held", { ...clip, duration: clip.duration.toFixed(2), fps: rate(clip.fps) });
 }
 
 /**
@@ -29,7 +29,8 @@ export function held(clip) {
  * @param {string[]} names of the inputs that other nodes feed
  */
 export function wired(names) {
-  return `${names.join(", ")} ${names.length > 1 ? "come" : "comes"} from another node: known when the graph runs.`;
+  const [input] = names;
+  return names.length > 1 ? word("clip.wired_several", { inputs: names.join(", ") }) : word("clip.wired", { input });
 }
 
 /** @param {number} fps */

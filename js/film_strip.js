@@ -1,6 +1,8 @@
 /** A film strip with a range on it: two handles, and the part between them to move it whole. */
 
+import { asOneChange, beginChange, endChange } from "./canvas.js";
 import * as range from "./clip_range.js";
+import { word } from "./words.js";
 
 /**
  * @typedef {import("./clip_range.js").Choice} Choice
@@ -9,7 +11,6 @@ import * as range from "./clip_range.js";
  */
 
 const CHANGES = { start: range.withStart, end: range.withEnd, range: range.moved };
-const LABELS = { start: "First frame", end: "Last frame", range: "Chosen part of the clip" };
 
 export class FilmStrip {
   #pictures = document.createElement("canvas");
@@ -60,7 +61,7 @@ export class FilmStrip {
       part.setAttribute("aria-valuemin", "0");
       part.setAttribute("aria-valuemax", clip.duration.toFixed(2));
       part.setAttribute("aria-valuenow", time.toFixed(2));
-      part.setAttribute("aria-valuetext", `${time.toFixed(2)} seconds, ${choice.frames} frames`);
+      part.setAttribute("aria-valuetext", word("strip.at", { time: time.toFixed(2), frames: choice.frames }));
     }
   }
 
@@ -108,12 +109,14 @@ export class FilmStrip {
       this.#onChange(CHANGES[part](choice, clip, this.#time(moved, clip) - offset), part);
     };
     const target = this.element;
+    beginChange();
     target.setPointerCapture(event.pointerId);
     target.addEventListener("pointermove", move);
     const release = () => {
       target.removeEventListener("pointermove", move);
       target.removeEventListener("pointerup", release);
       target.removeEventListener("pointercancel", release);
+      endChange();
     };
     target.addEventListener("pointerup", release);
     target.addEventListener("pointercancel", release);
@@ -134,7 +137,7 @@ export class FilmStrip {
     else return;
     event.preventDefault();
     event.stopPropagation();
-    this.#onChange(CHANGES[part](choice, clip, time), part);
+    asOneChange(() => this.#onChange(CHANGES[part](choice, clip, time), part));
   }
 
   /**
@@ -169,6 +172,6 @@ function slider(part) {
   const made = element(`me-strip-${part}`);
   made.tabIndex = 0;
   made.setAttribute("role", "slider");
-  made.setAttribute("aria-label", LABELS[part]);
+  made.setAttribute("aria-label", word(`strip.${part}`));
   return made;
 }

@@ -3,7 +3,9 @@ declare module "*/scripts/app.js" {
   export const app: import("@comfyorg/comfyui-frontend-types").ComfyApp;
 }
 declare module "*/scripts/api.js" {
-  export const api: import("@comfyorg/comfyui-frontend-types").ComfyApi;
+  export const api: import("@comfyorg/comfyui-frontend-types").ComfyApi & {
+    addEventListener(type: string, listener: (event: CustomEvent) => void): void;
+  };
 }
 
 type FrontEndNode = Parameters<NonNullable<import("@comfyorg/comfyui-frontend-types").ComfyExtension["nodeCreated"]>>[0];
@@ -16,7 +18,7 @@ type HostNode = FrontEndNode & {
     name: string,
     type: string,
     element: HTMLElement,
-    options?: { serialize?: boolean; hideOnZoom?: boolean; margin?: number; getMinHeight?: () => number },
+    options?: { serialize?: boolean; hideOnZoom?: boolean; margin?: number; getMinHeight?: () => number; getMaxHeight?: () => number },
   ): FrontEndWidget;
   addWidget(
     type: "button",
@@ -29,8 +31,9 @@ type HostNode = FrontEndNode & {
   onDragDrop?(event: DragEvent): boolean;
   previewMediaType?: string;
   pasteFiles?(files: File[]): boolean;
+  onExecuted?(output: Record<string, unknown>): void;
 };
 
 interface Window {
-  LiteGraph?: { vueNodesMode?: boolean };
+  LiteGraph?: { vueNodesMode?: boolean; createNode(type: string): FrontEndNode | null };
 }

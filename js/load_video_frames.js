@@ -1,6 +1,6 @@
 /** Load Video Frames shows its clip. */
 
-import { app } from "../../scripts/app.js";
+import { passToCanvas } from "./canvas.js";
 import { ClipPanel } from "./clip_panel.js";
 import { addUpload } from "./upload.js";
 
@@ -8,8 +8,6 @@ export const NODE = "ME_LoadVideoFrames";
 const UPLOAD_TYPE = "ME_CLIP_UPLOAD";
 const LEAST_HEIGHT = 78;
 const MARGIN = 4;
-const MIDDLE = 1;
-const MIDDLE_HELD = 4;
 const NEW_NODE = { width: 330, room: 170, roomInVue: 250 };
 /** @type {WeakMap<HostNode, ClipPanel>} */
 const panels = new WeakMap();
@@ -89,27 +87,4 @@ function followNode(node, panel) {
     onRemoved?.apply(this, args);
     panel.dispose();
   };
-}
-
-/**
- * The wheel zooms and the middle button moves the canvas over the panel as beside it. The new node renderer sees to
- * that itself.
- * @param {HTMLElement} element
- */
-function passToCanvas(element) {
-  const { canvas } = app;
-  /** @type {[keyof HTMLElementEventMap, (event: any) => void, (event: any) => boolean][]} */
-  const passed = [
-    ["wheel", (event) => canvas.processMouseWheel(event), () => true],
-    ["pointerdown", (event) => canvas.processMouseDown(event), (event) => event.button === MIDDLE],
-    ["pointermove", (event) => canvas.processMouseMove(event), (event) => (event.buttons & MIDDLE_HELD) !== 0],
-    ["pointerup", (event) => canvas.processMouseUp(event), (event) => event.button === MIDDLE],
-  ];
-  for (const [type, pass, concerns] of passed) {
-    element.addEventListener(type, (event) => {
-      if (!concerns(event) || element.closest("[data-node-id]")) return;
-      event.preventDefault();
-      pass(event);
-    });
-  }
 }

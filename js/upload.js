@@ -1,6 +1,8 @@
 /** Brings a file into ComfyUI's input folder: by a button, by dropping it on the node, by pasting it. */
 
 import { uploadFile } from "./api.js";
+import { asOneChange } from "./canvas.js";
+import { word } from "./words.js";
 
 const ENDINGS = [".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v", ".gif", ".webp", ".apng"];
 const ACCEPTED = ["video/*", ...ENDINGS].join(",");
@@ -26,7 +28,7 @@ export function addUpload(node, name, fileName, report) {
   // The new node renderer has an upload button of its own beside the list of files.
   const options = { serialize: false, canvasOnly: true };
   const button = node.addWidget("button", name, "image", () => ask(take), options);
-  button.label = "choose clip to upload";
+  button.label = word("upload.choose");
   node.onDragOver = (/** @type {DragEvent} */ event) => [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file");
   node.onDragDrop = (/** @type {DragEvent} */ event) => {
     const files = [...(event.dataTransfer?.files ?? [])];
@@ -61,12 +63,14 @@ function ask(take) {
  * @param {string} widgetName
  * @param {string} file
  */
-function choose(node, widgetName, file) {
+export function choose(node, widgetName, file) {
   const widget = node.widgets?.find((one) => one.name === widgetName);
   if (!widget) return;
   const values = widget.options?.values;
   if (Array.isArray(values) && !values.includes(file)) values.push(file);
-  widget.value = file;
-  widget.callback?.(file);
+  asOneChange(() => {
+    widget.value = file;
+    widget.callback?.(file);
+  });
   node.graph?.setDirtyCanvas(true, true);
 }

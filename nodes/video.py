@@ -56,8 +56,9 @@ class LoadVideoFrames(io.ComfyNode):
                     default=8,
                     min=2,
                     max=4096,
-                    tooltip="How many frames. Match the length the model was made for: 8 for the tiny demo model, "
-                    "16 for ModelScope, 24 for ZeroScope.",
+                    tooltip="How many frames. Match what the model was made for: 8 for the tiny demo model, 16 for "
+                    "ModelScope and AnimateDiff, 24 for ZeroScope; for Wan and other video transformers one more than "
+                    "a multiple of 8, such as 49.",
                 ),
                 io.Float.Input(
                     "fps",
