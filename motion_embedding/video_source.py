@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,12 +75,19 @@ class _LedAstrayError(Exception):
 
 
 class FileClip(Clip):
-    """A container that FFmpeg reads."""
+    """A container that FFmpeg reads.
+
+    AVI numbers its packets, which are in the order of decoding, and says nothing of when a picture is shown; FFmpeg's
+    guess is off by a frame, or out of order, where a codec shows them in another (B-frames). There pictures are counted
+    instead, from the beginning of the file on: the first that comes out has the time of the first packet, and so on.
+    """
 
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
         self._container, self._stream = container, stream
         stream.thread_type = "AUTO"
-        self._leaves_out = True
+        self._is_counted = container.format.name == "avi" and stream.codec_context.has_b_frames
+        self._stamps: deque[int] = deque()
+        self._leaves_out = not self._is_counted
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         self.rate = rate if 0 < rate <= _UNUSUAL_RATE else None
         self.pixel_aspect = float(stream.sample_aspect_ratio or 1) or 1.0
@@ -100,7 +108,7 @@ class FileClip(Clip):
             yield from self._from(self.wanted)
 
     def _from(self, start: float) -> Iterator[TimedFrame]:
-        if start > 0 and self._seek(start):
+        if start > 0 and not self._is_counted and self._seek(start):
             decoded = self._decode()
             first = next(decoded, None)
             if first is not None and first.time <= start:
@@ -152,6 +160,8 @@ class FileClip(Clip):
                 decoder.flush_buffers()
             decoder.skip_frame = "NONREF" if needless else "DEFAULT"
             self.damaged |= packet.is_corrupt
+            if self._is_counted and packet.size:
+                self._stamps.append(packet.dts)
             yield from self._decoded(packet)
         if plan.failed:
             self.damaged = True
@@ -164,6 +174,8 @@ class FileClip(Clip):
             self.damaged = True
             return
         for picture in pictures:
+            if self._stamps:
+                picture.pts = self._stamps.popleft()
             if picture.is_corrupt:
                 self.damaged = True
             else:

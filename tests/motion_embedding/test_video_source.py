@@ -39,6 +39,18 @@ def test_containers_and_codecs(tmp_path: Path, name: str, codec: str, pix_fmt: s
     assert result.frames[0, 0, 0, 0].item() == pytest.approx(0, abs=0.03)
 
 
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_avi_with_pictures_shown_in_another_order(tmp_path: Path, codec: str) -> None:
+    """AVI holds no times: of the same pictures in MP4, FFmpeg gives all, here late or out of order."""
+    options = {"bf": "3", "g": "20", "b-pyramid": "normal"} if codec == "libx264" else {"bf": "2", "g": "12"}
+    path = make_clip(tmp_path / "a.avi", 60, rate=25, codec=codec, options=options)
+    for first in (0, 1, 13, 41, 56):
+        result = decode_frames(path, VideoRequest(start=first / 25, frames=4))
+        assert numbers(result.frames) == list(range(first, first + 4))
+        assert result.times == pytest.approx([(first + index) / 25 for index in range(4)])
+    assert numbers(decode_frames(path, VideoRequest(start=0.4, frames=5, fps=5)).frames) == [10, 15, 20, 25, 30]
+
+
 def test_a_stream_without_time_stamps_follows_its_nominal_rate(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.h264", 30, rate=25)
     result = decode_frames(path, VideoRequest(start=0.4, frames=4))
