@@ -5,7 +5,8 @@ import { word } from "./words.js";
 
 /**
  * @typedef {{duration: number, fps: number, frames: number, width: number, height: number, rotation: number,
- *   changed: number}} Clip changed: when its file was, in milliseconds since 1970
+ *   changed: number, example: boolean}} Clip changed: when its file was, in milliseconds since 1970; example: it comes
+ *   with the pack
  * @typedef {{frames: number, fps: number, width: number, height: number, start: number, end: number,
  *   memory: number, warning: string | null}} Plan
  * @typedef {{clip: Clip | null, plan: Plan | null, error: {input: string, message: string} | null}} Description
@@ -36,9 +37,10 @@ export function filmStripAddress(file, count, height, changed) {
 /**
  * Address of the file itself.
  * @param {string} file as the widget has it: `folder/name.mp4 [output]`
- * @param {number} changed as for {@link filmStripAddress}
+ * @param {Clip} clip
  */
-export function fileAddress(file, changed) {
+export function fileAddress(file, { changed, example }) {
+  if (example) return api.apiURL(`/motion_embeddings/example?${query({ file })}`);
   const [, path = file, type = "input"] = file.match(/^(.*?)(?: \[(input|output|temp)\])?$/) ?? [];
   const at = path.lastIndexOf("/");
   const place = { filename: path.slice(at + 1), subfolder: path.slice(0, Math.max(0, at)), type, changed };

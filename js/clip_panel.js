@@ -119,7 +119,7 @@ export class ClipPanel {
     const shown = file && clip ? `${file}:${clip.changed}` : "";
     if (shown !== this.#shown) {
       this.#shown = shown;
-      this.#player.load(clip && file ? fileAddress(file, clip.changed) : "");
+      this.#player.load(clip && file ? fileAddress(file, clip) : "");
       if (clip && file) this.#strip.show(filmStripAddress(file, PICTURES, PICTURE_HEIGHT, clip.changed), PICTURES);
     }
     this.#showChoice();

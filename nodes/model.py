@@ -13,6 +13,7 @@ from comfy_api.latest import io
 
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.text_to_video_folder import LATTE, UNET, Kind, check_folder, find_folders
+from . import examples
 from .common import CATEGORY, verdict
 
 _DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -94,7 +95,7 @@ class LoadLatteModel(io.ComfyNode):
 def _folder_input(kind: Kind) -> io.Combo.Input:
     return io.Combo.Input(
         "folder",
-        options=list(find_folders(folder_paths.get_folder_paths("diffusers"), kind)),
+        options=list(_folders(kind)),
         tooltip=f"A model folder in models/diffusers. Only those with a {kind.network_class} are listed.",
     )
 
@@ -104,8 +105,15 @@ def _dtype_input(network: str) -> io.Combo.Input:
     return io.Combo.Input("dtype", options=list(_DTYPES), default="auto", tooltip=tooltip)
 
 
+def _folders(kind: Kind) -> dict[str, Path]:
+    """The person's model folders by name, then ours."""
+    found = find_folders(folder_paths.get_folder_paths("diffusers"), kind)
+    ours = examples.models() if kind is UNET else {}
+    return {**found, **{name: folder for name, folder in ours.items() if name not in found}}
+
+
 def _find(folder: str, kind: Kind) -> Path:
-    folders = find_folders(folder_paths.get_folder_paths("diffusers"), kind)
+    folders = _folders(kind)
     if folder not in folders:
         mend = "Copy it to models/diffusers and press R in the editor to refresh the list."
         raise InputError("folder", f"there is no {kind.name} model {folder!r}.", mend)

@@ -17,7 +17,7 @@ from ..motion_embedding.errors import InputError
 from ..motion_embedding.video import VideoRequest
 from ..motion_embedding.video_plan import VideoFacts, plan, read_facts
 from ..motion_embedding.video_strip import film_strip
-from . import motion_routes
+from . import examples, motion_routes
 
 PREFIX = "/motion_embeddings"
 _MOST_PICTURES, _HIGHEST = 64, 256
@@ -34,6 +34,7 @@ def register_routes() -> None:
     if server is not None:
         server.routes.get(f"{PREFIX}/video")(get_video)
         server.routes.get(f"{PREFIX}/film_strip")(get_film_strip)
+        server.routes.get(f"{PREFIX}/example")(get_example)
         server.routes.get(f"{PREFIX}/motions")(motion_routes.get_motions)
         server.routes.get(f"{PREFIX}/motion")(motion_routes.get_motion)
         server.routes.get(f"{PREFIX}/motion_thumbnail")(motion_routes.get_thumbnail)
@@ -65,16 +66,23 @@ async def get_film_strip(request: web.Request) -> web.Response:
     return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-cache"})
 
 
+async def get_example(request: web.Request) -> web.StreamResponse:
+    """``?file=`` -> a clip that comes with the pack; status 404 for any other name."""
+    path = examples.clips().get(request.query.get("file", ""))
+    return web.FileResponse(path) if path else web.Response(status=404)
+
+
 def describe(values: Mapping[str, str]) -> dict[str, Any]:
     """The answer of ``/video``: facts of the clip and the plan, each None where ``error`` says why.
 
-    The clip's ``changed`` is when its file was, in milliseconds since 1970.
+    The clip's ``changed`` is when its file was, in milliseconds since 1970; ``example``: it comes with the pack.
     """
     answer: dict[str, Any] = {"clip": None, "plan": None, "error": None}
     try:
         file = find_file(values.get("file", ""))
         facts = _facts(file)
-        answer["clip"] = asdict(facts) | {"changed": file[1] // 1_000_000}
+        is_example = Path(file[0]) in examples.clips().values()
+        answer["clip"] = asdict(facts) | {"changed": file[1] // 1_000_000, "example": is_example}
         answer["plan"] = asdict(plan(facts, _request(values)))
     except InputError as error:
         answer["error"] = _words(error)
@@ -82,7 +90,7 @@ def describe(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def find_file(name: str) -> File:
-    """The file that a ``file`` widget names; :class:`InputError` unless it lies in one of the host's folders."""
+    """The file that a ``file`` widget names, in one of the host's folders or ours; :class:`InputError` if none is."""
     if not name or name == "none":
         raise InputError("file", "no video is chosen.", "Upload one, or wire one into video.")
     plain, folder = folder_paths.annotated_filepath(name.replace("\0", ""))
@@ -90,6 +98,8 @@ def find_file(name: str) -> File:
     # Checked by its words: links inside the folder are the person's own, and the host follows them too.
     inside = not relative.anchor and ".." not in relative.parts
     path = Path(folder or folder_paths.get_input_directory()) / relative
+    if inside and not path.is_file():
+        path = examples.clips().get(name, path)
     if not inside or not path.is_file():
         raise InputError("file", f"{name!r} is not in the input folder.", "Upload it again, or choose another.")
     status = path.stat()

@@ -16,6 +16,7 @@ from comfy_api.util import VideoComponents
 from ..motion_embedding.errors import InputError
 from ..motion_embedding.node_text import tell
 from ..motion_embedding.video import DecodedClip, TensorClip, VideoRequest, decode_frames, picture_size
+from . import examples
 from .common import CATEGORY
 
 NO_FILE = "none"
@@ -122,13 +123,13 @@ class LoadVideoFrames(io.ComfyNode):
             return True
         if not file or file == NO_FILE:
             return "file: no video is chosen. Upload one, or wire one into video."
-        if not folder_paths.exists_annotated_filepath(file):
+        if not folder_paths.exists_annotated_filepath(file) and file not in examples.clips():
             return f"file: {file!r} is not in the input folder. Upload it again, or choose another."
         return True
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: object) -> str:
-        path = Path(folder_paths.get_annotated_filepath(file or NO_FILE))
+        path = _path(file or NO_FILE)
         if not path.is_file():
             return NO_FILE
         status = path.stat()
@@ -144,6 +145,8 @@ class LoadVideoFrames(io.ComfyNode):
             progress.update_absolute(kept)
 
         if video is None:
+            if not file or file == NO_FILE:
+                raise InputError("file", "no video is chosen.", "Upload one, or wire one into video.")
             clip = decode_frames(_path(file), request, on_frame=on_frame)
         else:
             source, window = _source(video)
@@ -156,16 +159,16 @@ class LoadVideoFrames(io.ComfyNode):
 
 
 def _files() -> list[str]:
-    """Videos and animations in the input folder, by name."""
+    """Videos and animations in the input folder, by name, then the pack's own."""
     names = [entry.name for entry in Path(folder_paths.get_input_directory()).iterdir() if entry.is_file()]
     videos = folder_paths.filter_files_content_types(names, ["video"])
-    return sorted({*videos, *(name for name in names if name.lower().endswith(_ANIMATIONS))})
+    found = sorted({*videos, *(name for name in names if name.lower().endswith(_ANIMATIONS))})
+    return list(dict.fromkeys([*found, *examples.clips()]))
 
 
-def _path(file: str) -> str:
-    if not file or file == NO_FILE:
-        raise InputError("file", "no video is chosen.", "Upload one, or wire one into video.")
-    return folder_paths.get_annotated_filepath(file)
+def _path(file: str) -> Path:
+    path = Path(folder_paths.get_annotated_filepath(file))
+    return path if path.is_file() else examples.clips().get(file, path)
 
 
 def _source(video: VideoInput) -> tuple[object, tuple[float, float]]:

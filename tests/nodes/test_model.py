@@ -68,6 +68,18 @@ def test_only_text_to_video_folders_are_offered(model_nodes: ModuleType, diffuse
     assert all(i.tooltip for node in model_nodes.NODES for i in node.define_schema().inputs)
 
 
+def test_the_pack_brings_a_model_to_try_it_on(
+    model_nodes: ModuleType, diffusers_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = "tiny-text-to-video"
+    assert model_nodes.LoadTextToVideoModel.define_schema().inputs[0].options[-1] == ours
+    assert ours not in model_nodes.LoadLatteModel.define_schema().inputs[0].options
+    assert model_nodes.LoadTextToVideoModel.validate_inputs(ours) is True
+    assert model_nodes._find(ours, model_nodes.UNET).parts[-3:] == ("demo", "tiny_model", "weights")
+    monkeypatch.setattr(model_nodes.examples, "_DEMO", diffusers_root)
+    assert ours not in model_nodes.LoadTextToVideoModel.define_schema().inputs[0].options
+
+
 @pytest.mark.parametrize(
     ("name", "width", "height", "latent_shape"),
     [("test-tiny", 35, 50, (2, 12, 3, 12, 8)), ("test-modelscope", 72, 40, (2, 4, 3, 5, 9))],

@@ -61,6 +61,14 @@ def test_the_plan_follows_the_widgets(routes: ModuleType) -> None:
     assert plan["memory"] == pytest.approx(4 * 32 * 24 * 12 / 2**20)
 
 
+def test_a_clip_of_the_pack_is_known_until_the_person_has_one(routes: ModuleType) -> None:
+    assert routes.describe({"file": "clip.mp4", **WIDGETS})["clip"]["example"] is False
+    clip = routes.describe({"file": "circle.mp4", **WIDGETS})["clip"]
+    assert (clip["frames"], clip["width"], clip["example"]) == (8, 256, True)
+    make_clip(Path(routes.find_file("clip.mp4")[0]).with_name("circle.mp4"))
+    assert routes.describe({"file": "circle.mp4", **WIDGETS})["clip"]["example"] is False
+
+
 @pytest.mark.parametrize(
     ("change", "name", "words"),
     [

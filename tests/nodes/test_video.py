@@ -78,12 +78,29 @@ def test_schema(module: ModuleType) -> None:
     assert defaults == SETTINGS | {"frames": 8}
 
 
-def test_files_offered(module: ModuleType, tmp_path: Path) -> None:
-    assert schema_inputs(module)["file"].options == ["none"]
+OURS = ["circle.mp4", "bounce.mp4", "up.mp4", "camera_pan.mp4"]
+
+
+def test_files_offered(module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert schema_inputs(module)["file"].options == OURS
     for name in ("b.mp4", "a.GIF", "c.webp", "d.png", "e.txt", "f.mkv"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "folder.mp4").mkdir()
-    assert schema_inputs(module)["file"].options == ["a.GIF", "b.mp4", "c.webp", "f.mkv"]
+    assert schema_inputs(module)["file"].options == ["a.GIF", "b.mp4", "c.webp", "f.mkv", *OURS]
+    (tmp_path / "circle.mp4").write_bytes(b"x")
+    assert schema_inputs(module)["file"].options.count("circle.mp4") == 1
+    monkeypatch.setattr(module.examples, "_DEMO", tmp_path / "absent")
+    assert schema_inputs(module)["file"].options == ["a.GIF", "b.mp4", "c.webp", "circle.mp4", "f.mkv"]
+
+
+def test_a_clip_of_the_pack_needs_no_copy(module: ModuleType, clip: str, tmp_path: Path) -> None:
+    node = module.LoadVideoFrames
+    assert node.validate_inputs(file="circle.mp4") is True
+    before = node.fingerprint_inputs(file="circle.mp4")
+    assert node.execute(file="circle.mp4", **SETTINGS).result[0].shape == (4, 256, 256, 3)
+    (tmp_path / clip).rename(tmp_path / "circle.mp4")
+    assert node.execute(file="circle.mp4", **SETTINGS).result[0].shape == (4, 32, 48, 3)
+    assert node.fingerprint_inputs(file="circle.mp4") != before
 
 
 def test_a_file(module: ModuleType, clip: str) -> None:
