@@ -68,7 +68,7 @@ class TrainMotionEmbedding(io.ComfyNode):
                     default=0,
                     min=0,
                     max=20000,
-                    tooltip="Training steps; 20 to 100 is usual. 0: as the preset says.",
+                    tooltip="Training steps; 50 to 200 is usual. 0: as the preset says (100; paper: 350).",
                 ),
                 io.Float.Input(
                     "learning_rate",
