@@ -3,8 +3,9 @@
     python -m benchmarks.ablation            run what is missing, then write the table
     python -m benchmarks.ablation --table    write the table from what has been run
 
-Results per clip lie in ``.cache/ablation`` and are not run again; delete that folder after a change to the model or the
-method. The table goes to ``benchmarks/ablation.csv``, ``.md`` and ``.png``.
+Results per clip lie in ``.cache/ablation`` under all that they depend on but the code, and are not run again; delete
+that folder after a change to the method. What has been run goes to ``benchmarks/ablation.csv``, ``.md`` and ``.png``;
+rows there that have not been run here, or on more clips than here, stay as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import logging
 import os
 import subprocess
 import sys
-import zlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,15 @@ from demo.tiny_model.camera import camera_error, camera_flow, true_flow
 from demo.tiny_model.judge import judge
 from demo.tiny_model.world import Look, screen_path
 from motion_embedding.atomic import replacing
+from motion_embedding.debias import Debias
 from motion_embedding.metrics.fidelity import motion_fidelity, trajectory_correlation
 from motion_embedding.metrics.tracks import track_points
+from motion_embedding.presets import Recipe
 
-from .ablation_table import figure, markdown, summarise, write_csv
+from .ablation_table import figure, markdown, merged, needs_matplotlib, read_csv, summarise, write_csv
+from .cache import digest, slug
 from .clips import CLIPS, Clip
-from .in_process import Host, start
+from .in_process import WEIGHTS, Host, start
 from .variants import TRAINING, VARIANTS, Variant
 
 CACHE = ROOT / ".cache" / "ablation"
@@ -69,23 +73,27 @@ def _tracks(clip: Clip) -> np.ndarray:
 
 
 class Bench:
-    """One process's work: trains an embedding per clip and recipe, inverts per clip, samples and measures."""
+    """One process's work: trains an embedding per clip and recipe, inverts per clip, samples and measures.
 
-    def __init__(self) -> None:
-        self.host: Host = start()
+    cpu: or where the host would run it.
+    """
+
+    def __init__(self, cpu: bool = True) -> None:
+        self.host: Host = start(cpu=cpu)
+        self.device = "cpu" if cpu else "cuda"
         self.inverted: dict[tuple[str, bool], torch.Tensor] = {}
 
     def embedding(self, clip: Clip, recipe: dict[str, Any]):
         files = self.host.part("files")
-        key = zlib.crc32(json.dumps(recipe, sort_keys=True).encode())
-        path = CACHE / "embeddings" / f"{clip.name}-{key:08x}.safetensors"
+        key = digest(training_of(recipe), clip.look, clip.frames, WEIGHTS, self.device)
+        path = CACHE / "embeddings" / f"{clip.name}-{key}.safetensors"
         if not path.exists():
             training = self.host.part("training")
             trained = training.train_motion(
                 self.host.model,
                 self.host.prompt(clip.look.prompt),
                 self.host.encode(clip.frames),
-                training.Recipe(**TRAINING | recipe),
+                training_of(recipe),
             )
             files.save(trained.embedding, path, torch.float32)
         return files.load(path)
@@ -124,9 +132,17 @@ class Bench:
         return mix(self.inverted[key], noise, variant.noise.strategy, variant.noise.amount)
 
 
+def training_of(recipe: Mapping[str, Any]) -> Recipe:
+    """With every field, also those that ``recipe`` leaves as they are: what is learnt depends on them all."""
+    return Recipe(**{**TRAINING, **recipe})
+
+
 def result_path(variant: Variant, clip: Clip) -> Path:
-    slug = "".join(c if c.isalnum() else "_" for c in f"{variant.group} {variant.name}")
-    return CACHE / "results" / slug / f"{clip.name}.json"
+    """Where the samples of ``clip`` lie."""
+    learnt = None if variant.recipe is None else (training_of(variant.recipe), Debias(**variant.debias))
+    used = variant.query_key, variant.value, variant.noise, SEEDS, STEPS, GUIDANCE
+    key = digest(learnt, used, clip.look, clip.frames, clip.looks(), WEIGHTS)
+    return CACHE / "results" / slug(f"{variant.group} {variant.name}") / f"{clip.name}-{key}.json"
 
 
 def missing(only: list[str]) -> list[tuple[Variant, Clip]]:
@@ -174,14 +190,13 @@ def results_of(variant: Variant, camera: bool) -> list[list[dict[str, Any]]]:
 
 
 def write_table() -> None:
-    """Whatever has been run, as ``benchmarks/ablation.*``."""
+    """Whatever has been run, into ``benchmarks/ablation.*``."""
     rows = [(variant, results_of(variant, camera=False), results_of(variant, camera=True)) for variant in VARIANTS]
     rows = [row for row in rows if row[1] or row[2]]
     if not rows:
         raise SystemExit("nothing has been run yet")
-    groups = list(dict.fromkeys(variant.group for variant in VARIANTS))
-    table = summarise(sorted(rows, key=lambda row: groups.index(row[0].group)))
     target = ROOT / "benchmarks" / "ablation"
+    table = merged(summarise(rows), read_csv(target.with_suffix(".csv")))
     write_csv(table, target.with_suffix(".csv"))
     target.with_suffix(".md").write_text(markdown(table), "utf-8")
     figure(table, target.with_suffix(".png"))
@@ -197,6 +212,7 @@ def main() -> None:
     if arguments.share is not None:
         work(arguments.share, arguments.workers, arguments.only)
         return
+    needs_matplotlib()
     if not arguments.table:
         command = [sys.executable, "-m", "benchmarks.ablation", *sys.argv[1:], "--workers", str(arguments.workers)]
         shares = [subprocess.Popen([*command, "--share", str(i)], cwd=ROOT) for i in range(arguments.workers)]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .variants import Variant
+from .variants import VARIANTS, Variant
 
 Limits = tuple[float, float, float, float]
 _CORNER: Limits = (-0.008, 0.16, 0.9, 1.006)
@@ -60,6 +62,38 @@ def write_csv(table: Sequence[dict], path: Path) -> None:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in line.items()} for line in table)
+
+
+def read_csv(path: Path) -> list[dict]:
+    """What :func:`write_csv` wrote; nothing where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: _value(name, cell) for name, cell in line.items()} for line in csv.DictReader(file)]
+
+
+def _value(name: str, cell: str) -> Any:
+    return cell if name in ("group", "variant") else int(cell) if name.endswith("_n") else float(cell)
+
+
+def merged(table: Sequence[dict], older: Sequence[dict]) -> list[dict]:
+    """Both, in the order of the variants; a line of fewer samples in any column leaves the older one as it is."""
+    lines = {(line["group"], line["variant"]): line for line in older}
+    for line in table:
+        before = lines.get(key := (line["group"], line["variant"]))
+        if before is None or all(line[f"{column}_n"] >= before[f"{column}_n"] for column in COLUMNS):
+            lines[key] = line
+    groups = list(dict.fromkeys([v.group for v in VARIANTS] + [group for group, _ in lines]))
+    order = [(variant.group, variant.name) for variant in VARIANTS]
+    keys = sorted(lines, key=lambda k: (groups.index(k[0]), order.index(k) if k in order else len(order)))
+    return [lines[key] for key in keys]
+
+
+def needs_matplotlib() -> None:
+    """Ends the program where the figure could not be drawn, before hours go into what is to be drawn."""
+    if importlib.util.find_spec("matplotlib") is None:
+        extra = f"{sys.executable} -m pip install 'matplotlib>=3.8'"
+        raise SystemExit(f"The figure needs matplotlib, the pack's extra 'ablation': {extra}")
 
 
 def markdown(table: Sequence[dict]) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks import ablation
-from benchmarks.ablation_table import markdown, spread, summarise, write_csv
+from benchmarks.ablation_table import markdown, merged, read_csv, spread, summarise, write_csv
 from benchmarks.clips import CLIPS
-from benchmarks.variants import VARIANTS, Variant
+from benchmarks.variants import VARIANTS, Noise, Variant
+from demo.host import ROOT
 from demo.tiny_model.judge import judge
 from demo.tiny_model.world import Look, render
 
 NAN = math.nan
+CHANGES = [{"recipe": {"steps": 201}}, {"debias": {"until": 0.5}}, {"value": 0.5}, {"noise": Noise(0.5)}]
 
 
 def sample(**values: float) -> dict[str, float]:
@@ -89,3 +92,46 @@ def test_what_has_been_run_is_not_run_again(tmp_path, monkeypatch) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps([sample(track=1.0)]))
     assert len(ablation.missing(["none"])) == len(todo) - 1
+
+
+def test_what_has_been_run_goes_by_all_it_depends_on(monkeypatch) -> None:
+    """Not by its name alone: else yesterday's results would be shown as those of today's settings."""
+    variant, clip = VARIANTS[1], CLIPS["left"]
+    paths = {ablation.result_path(variant, clip)}
+    paths |= {ablation.result_path(replace(variant, **change), clip) for change in CHANGES}
+    monkeypatch.setitem(ablation.TRAINING, "steps", 1)
+    paths.add(ablation.result_path(variant, clip))
+    monkeypatch.setattr(ablation, "STEPS", 11)
+    paths.add(ablation.result_path(variant, clip))
+    monkeypatch.setattr(ablation, "WEIGHTS", ablation.WEIGHTS / "unet")
+    paths.add(ablation.result_path(variant, clip))
+    assert len(paths) == 4 + len(CHANGES)
+    assert len({path.parent for path in paths}) == 1
+
+
+def test_a_run_of_few_leaves_the_other_lines_as_they_are(tmp_path) -> None:
+    def lines(*tracks: list[float], variant: Variant = VARIANTS[1]) -> list[dict]:
+        return summarise([(variant, [[sample(track=t) for t in clip] for clip in tracks], [])])
+
+    older = lines([0.5], [0.7]) + lines([0.1], variant=VARIANTS[0]) + lines([0.2], variant=Variant("gone", "gone"))
+    write_csv(older, tmp_path / "table.csv")
+    older = read_csv(tmp_path / "table.csv")
+    assert [line["track"] for line in merged(lines([1.0]), older)] == [0.1, 0.6, 0.2], "one clip for two"
+    table = merged(lines([1.0], [1.0]), older)
+    assert [line["track"] for line in table] == [0.1, 1.0, 0.2]
+    assert [line["variant"] for line in table] == [VARIANTS[0].name, VARIANTS[1].name, "gone"]
+    assert read_csv(tmp_path / "none.csv") == []
+
+
+def test_the_committed_table_can_be_read_back(tmp_path) -> None:
+    page = ROOT / "benchmarks" / "ablation.csv"
+    write_csv(merged([], read_csv(page)), tmp_path / "again.csv")
+    assert sorted((tmp_path / "again.csv").read_text().splitlines()) == sorted(page.read_text().splitlines())
+
+
+def test_without_matplotlib_nothing_is_begun(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("subprocess.Popen", None)
+    monkeypatch.setattr("sys.argv", ["ablation"])
+    with pytest.raises(SystemExit, match="extra 'ablation'"):
+        ablation.main()
