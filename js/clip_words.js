@@ -21,7 +21,8 @@ export function planned(plan) {
  * @param {Clip} clip
  */
 export function held(clip) {
-  return word("clip.held", { ...clip, duration: clip.duration.toFixed(2), fps: rate(clip.fps) });
+  const { frames, width, height } = clip;
+  return word("clip.held", { frames, width, height, duration: clip.duration.toFixed(2), fps: rate(clip.fps) });
 }
 
 /**
