@@ -208,7 +208,7 @@ class Probe:
     def __init__(self, grids: dict) -> None:
         self.grids = grids
 
-    def addition(self, site: Any, projection: str, grid: tuple[int, int], call: Any) -> None:
+    def addition(self, site: Any, projection: str, grid: tuple[int, int], *where: Any) -> None:
         self.grids[site.layer, site.name] = grid
 
 

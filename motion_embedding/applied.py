@@ -14,20 +14,31 @@ from .install import Projection
 from .resample import resample_frames, resample_grid, rescale_factor
 
 
-def query_key_rows(embedding: MotionEmbedding, layer: str, frames: int) -> torch.Tensor:
-    """``[frames, C]``: resampled in time, then debiased."""
-    rows = resample_frames(embedding.layers[layer].query_key.float(), frames)
+def query_key_rows(
+    embedding: MotionEmbedding, layer: str, frames: int, device: torch.device | None = None
+) -> torch.Tensor:
+    """``[frames, C]``: resampled in time, then debiased; on ``device``, else where they lie."""
+    rows = resample_frames(embedding.layers[layer].query_key.to(device).float(), frames)
     return QUERY_KEY_STRATEGIES[embedding.debias.query_key](rows)
 
 
 def value_rows(
-    embedding: MotionEmbedding, layer: str, attention: str, frames: int, height: int, width: int
+    embedding: MotionEmbedding,
+    layer: str,
+    attention: str,
+    frames: int,
+    height: int,
+    width: int,
+    device: torch.device | None = None,
 ) -> torch.Tensor | None:
-    """``[h, w, frames, C]``: resampled in space and time, then debiased; None where nothing was trained."""
+    """``[h, w, frames, C]``: resampled in space and time, then debiased; on ``device``, else where they lie.
+
+    None where nothing was trained.
+    """
     trained = embedding.layers[layer].value.get(attention)
     if trained is None or embedding.debias.value == "camera":
         return None
-    rows = resample_frames(resample_grid(trained.float(), height, width), frames)
+    rows = resample_frames(resample_grid(trained.to(device).float(), height, width), frames)
     rows = VALUE_STRATEGIES[embedding.debias.value](rows)
     if embedding.debias.value in DIFFERENCES:
         rows[..., 1:, :] *= rescale_factor(embedding.frames, frames, embedding.debias.rescale)
@@ -52,20 +63,27 @@ class Applied:
     settled = True
 
     def addition(
-        self, site: TemporalAttention, projection: Projection, grid: tuple[int, int], call: Call
+        self,
+        site: TemporalAttention,
+        projection: Projection,
+        grid: tuple[int, int],
+        call: Call,
+        device: torch.device | None = None,
     ) -> torch.Tensor | None:
         if site.layer not in self.embedding.layers:
             return None
         frames = call.length if self.whole else call.frames
         if projection == "query_key":
-            strength, rows = self.strength_query_key, query_key_rows(self.embedding, site.layer, frames)[None]
+            strength = self.strength_query_key
+            rows = query_key_rows(self.embedding, site.layer, frames, device)[None]
         else:
             strength = self.strength_value
-            rows = value_rows(self.embedding, site.layer, site.name, frames, *grid)
+            rows = value_rows(self.embedding, site.layer, site.name, frames, *grid, device)
             rows = None if rows is None else rows.flatten(0, 1)
         if rows is None or strength == 0:
             return None
-        scale = torch.full((1,), float(strength))
+        rows = rows[None] if strength == 1 else strength * rows[None]
         if self.positive_only and any(g != POSITIVE for g in call.groups):
-            scale = torch.tensor([strength if g == POSITIVE else 0.0 for g in call.groups])
-        return scale.view(-1, 1, 1, 1).to(rows) * rows
+            pushed = torch.tensor([g == POSITIVE for g in call.groups], dtype=rows.dtype, device=rows.device)
+            rows = pushed.view(-1, 1, 1, 1) * rows
+        return rows

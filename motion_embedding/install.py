@@ -36,10 +36,16 @@ class Source(Protocol):
     whole: bool
 
     def addition(
-        self, site: TemporalAttention, projection: Projection, grid: tuple[int, int], call: Call
+        self,
+        site: TemporalAttention,
+        projection: Projection,
+        grid: tuple[int, int],
+        call: Call,
+        device: torch.device | None = None,
     ) -> torch.Tensor | None:
         """``[G, P, F, C]``, G 1 or the number of batch groups, P 1 or the positions of the grid; None for nothing.
 
+        device: where it will be added; to work there is quicker than to work where the rows lie.
         F and the grid are those of the whole clip, ``call.length``, if the source is ``whole``, else those of the call.
         """
 
@@ -144,7 +150,7 @@ class Additions:
         key = (id(source), *place, extent, self.call.groups, seen.dtype, seen.device)
         if key in self.kept:
             return self.kept[key]
-        part = source.addition(site, projection, seen.grid, self.call)
+        part = source.addition(site, projection, seen.grid, self.call, seen.device)
         part = None if part is None else part.to(seen.device, seen.dtype)
         if source.settled:
             self.kept[key] = part

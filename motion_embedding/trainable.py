@@ -47,7 +47,12 @@ class TrainableMotion:
         self.chosen = {(a.layer, a.name): a for a in attentions}
 
     def addition(
-        self, site: TemporalAttention, projection: Projection, grid: tuple[int, int], call: Call
+        self,
+        site: TemporalAttention,
+        projection: Projection,
+        grid: tuple[int, int],
+        call: Call,
+        device: torch.device | None = None,
     ) -> torch.Tensor | None:
         key = (site.layer, site.name)
         if key not in self.chosen:

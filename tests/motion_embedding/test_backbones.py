@@ -97,7 +97,7 @@ class GridsSeen:
     def __init__(self) -> None:
         self.grids: dict[str, tuple[int, int]] = {}
 
-    def addition(self, site, projection, grid, call) -> None:
+    def addition(self, site, projection, grid, call, device=None) -> None:
         self.grids[f"{site.layer.split('.temp')[0]} {site.name}"] = grid
 
 

@@ -71,7 +71,7 @@ class Adding:
     def __init__(self, **rows: torch.Tensor) -> None:
         self.rows = rows
 
-    def addition(self, site, projection, grid, call):
+    def addition(self, site, projection, grid, call, device=None):
         return self.rows.get(projection)
 
 

@@ -113,7 +113,7 @@ class Numbers:
     def __init__(self, layer: str) -> None:
         self.layer = layer
 
-    def addition(self, site, projection, grid, call):
+    def addition(self, site, projection, grid, call, device=None):
         if site.layer != self.layer or projection == "query_key":
             return None
         numbers = (torch.arange(n) for n in (len(call.groups), grid[0] * grid[1], call.frames))
