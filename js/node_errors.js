@@ -103,8 +103,9 @@ async function graphOf(run) {
  * @param {string} id
  */
 function forget(id) {
-  wrong.get(queued)?.delete(id);
-  if (wrong.get(graphId())?.delete(id)) show();
+  let gone = false;
+  for (const graph of new Set([queued, graphId()])) gone = wrong.get(graph)?.delete(id) || gone;
+  if (gone) show();
 }
 
 /**
