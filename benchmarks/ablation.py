@@ -79,7 +79,7 @@ class Bench:
     """
 
     def __init__(self, cpu: bool = True) -> None:
-        self.host: Host = start(cpu=cpu)
+        self.host: Host = start(cpu=cpu, precise=not cpu)
         self.device = "cpu" if cpu else "cuda"
         self.inverted: dict[tuple[str, bool], torch.Tensor] = {}
 

@@ -59,12 +59,12 @@ class Host:
         return comfy.sample.sample(model, noise, *schedule, *prompts, nothing, disable_pbar=True, seed=0)
 
 
-def start(threads: int = 1, cpu: bool = True) -> Host:
-    """Load everything, on the CPU or where the host would.
+def start(threads: int = 1, cpu: bool = True, precise: bool = False) -> Host:
+    """Load everything, on the CPU or where the host would; ``precise`` as :func:`boot` takes it.
 
     Call it once, inside ``torch.inference_mode()`` like everything that follows.
     """
-    boot(threads, cpu)
+    boot(threads, cpu, precise)
     load = importlib.import_module(f"{PACK}.motion_embedding.text_to_video").load_text_to_video
     return Host(*load(WEIGHTS))
 
@@ -77,12 +77,16 @@ def demo_node(folder: str) -> ModuleType:
     return module
 
 
-def boot(threads: int = 1, cpu: bool = True) -> None:
-    """Make ComfyUI and the pack importable."""
+def boot(threads: int = 1, cpu: bool = True, precise: bool = False) -> None:
+    """Make ComfyUI and the pack importable.
+
+    precise: compute in float32 on a GPU too, as on a CPU, where it is the quality of what is learnt that counts.
+    """
     sys.path.insert(0, str(comfyui_path()))
     from comfy.cli_args import args
 
     args.cpu = cpu
+    args.force_fp32 = args.fp32_unet = args.fp32_vae = args.fp32_text_enc = precise
     spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py")
     pack = importlib.util.module_from_spec(spec)
     sys.modules[PACK] = pack

@@ -69,11 +69,13 @@ class How:
 def train(
     host: Host, model: Any, clip: torch.Tensor, positive: torch.Tensor, how: How, marks: Collection[int]
 ) -> dict[int, Any]:
-    """The motion after each of the steps ``marks``.
+    """The motion after each of the steps ``marks``, learnt where the host would run ``model``, which lies there.
+
+    Noise and starts are drawn on the CPU, so that they are the same everywhere.
 
     clip: latents as the VAE gives them, ``[1, C, F, h, w]``. positive: the encoded prompt.
     """
-    part, base = host.part, model.model
+    part, base, device = host.part, model.model, model.load_device
     backbone, attentions = part("backbones").find_backbone(base)
     losses, embedding, inside = part("losses"), part("embedding").MotionEmbedding, part("install").Installation
     sampling = model.get_model_object("model_sampling")
@@ -81,14 +83,14 @@ def train(
     generator = torch.Generator().manual_seed(how.seed)
     offset, taken = torch.rand((), generator=generator).item(), {}
     with torch.inference_mode(False), torch.enable_grad(), part("frozen").frozen(base):
-        clip, positive = clip.clone(), positive.clone()
+        clip, positive = clip.to(device, copy=True), positive.to(device, copy=True)
         clean = base.process_latent_in(clip).expand(how.batch, *clip.shape[1:])
         call = backbone.call(clean, (0,), "latents")
         trainable = part("trainable").TrainableMotion(backbone.select(attentions, how.layers))
 
         def step_losses(percents: list[float], noise: torch.Tensor, reference: int) -> torch.Tensor:
             """One number for each noise."""
-            sigma = torch.tensor([float(sampling.percent_to_sigma(p)) for p in percents])
+            sigma = torch.tensor([float(sampling.percent_to_sigma(p)) for p in percents], device=device)
             x0_, noise_ = clean[: len(percents)], noise
             with inside(base, [trainable], call):
                 noisy = sampling.noise_scaling(sigma.view(-1, 1, 1, 1, 1), noise_, x0_, False)
@@ -99,9 +101,10 @@ def train(
 
         with torch.no_grad():
             step_losses([0.5] * how.batch, torch.zeros_like(clean), 0)
-        trainable.allocate(clip.device)
+        trainable.allocate(device)
         for rows in trainable.query_key.values():
-            rows.data.normal_(0, how.start, generator=torch.Generator().manual_seed(how.seed))
+            drawn = torch.empty(rows.shape).normal_(0, how.start, generator=torch.Generator().manual_seed(how.seed))
+            rows.data.copy_(drawn)
         groups = [
             {"params": list(trainable.query_key.values()), "factor": how.query_key},
             {"params": list(trainable.value.values()), "factor": 1.0},
@@ -112,7 +115,7 @@ def train(
                 group["lr"] = how.rate * how.rate_at(step) * group["factor"]
             percents = how.percents(step, offset, generator)
             reference = int(torch.randint(call.frames, (), generator=generator))
-            fresh = torch.randn(clean.shape, generator=generator)
+            fresh = torch.randn(clean.shape, generator=generator).to(device)
             if how.antithetic:
                 fresh[1::2] = -fresh[0::2]
             optimiser.zero_grad()

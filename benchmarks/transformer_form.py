@@ -4,7 +4,8 @@
     python -m benchmarks.transformer_form --table          write the table from what has been run
 
 Held-out clips of the ablation that move along a path, new scenes, random noise. Results lie in
-``.cache/transformer_form``; delete that folder after a change. The table goes to ``benchmarks/transformer_form.md``.
+``.cache/transformer_form`` under all that they depend on but the code; delete that folder after a change to the method.
+What has been run on all clips goes into the table in ``benchmarks/transformer_form.md``; other rows there stay.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,19 +26,22 @@ import torch
 
 from demo.host import ROOT
 from demo.tiny_model.world import FRAMES
-from demo.tiny_wan.files import CHANNELS, MODEL
+from demo.tiny_wan.files import CHANNELS, MODEL, TEXT_AND_VAE
 from motion_embedding.atomic import replacing
+from motion_embedding.debias import Debias
 
 from . import in_process
-from .ablation import measure
+from .ablation import measure, training_of
+from .cache import digest, slug
 from .clips import CLIPS, Clip
-from .variants import TRAINING
+from .tables import Table, keep
 
 CACHE = ROOT / ".cache" / "transformer_form"
 CLIP_NAMES = ("left", "circle", "bounce", "fall")
 SCENES, STEPS, GUIDANCE = 3, 20, 2.0
 TRAINED_SHIFT, WAN_SHIFT = 3.0, 8.0  # of the noise levels the tiny Wan was trained at, and that the host takes for Wan
 TOKENS = FRAMES * 8 * 8
+COLUMNS = ("form", "track correlation", "worst clip", "leaked", "colour", "shape")
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,9 @@ VARIANTS = [
 ]
 
 
-def start() -> in_process.Host:
-    """The tiny Wan through the host's own loader, with its text encoder and VAE."""
-    in_process.boot()
+def start(cpu: bool = True) -> in_process.Host:
+    """The tiny Wan through the host's own loader, with its text encoder and VAE; on the CPU or where the host would."""
+    in_process.boot(cpu=cpu, precise=not cpu)
     import comfy.sd
 
     node = in_process.demo_node("tiny_wan")
@@ -130,8 +135,9 @@ class BehindRotation:
 
 
 class Bench:
-    def __init__(self) -> None:
-        self.host = start()  # makes the host's modules importable
+    def __init__(self, cpu: bool = True) -> None:
+        self.host = start(cpu)  # makes the host's modules importable
+        self.device = "cpu" if cpu else "cuda"
         from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
         shifts = (TRAINED_SHIFT, WAN_SHIFT)
@@ -166,16 +172,16 @@ class Bench:
     def embedding(self, variant: Variant, clip: Clip) -> Any:
         files = self.host.part("files")
         recipe = {"layers": "all", **variant.recipe}
-        key = json.dumps([recipe, variant.longest, variant.after, variant.shift], sort_keys=True)
-        slug = "".join(c if c.isalnum() else "_" for c in key)
-        path = CACHE / "embeddings" / f"{clip.name}-{slug}.safetensors"
+        form = variant.longest, variant.after, variant.shift, self.device
+        key = digest(training_of(recipe), form, clip.look, clip.frames, MODEL, TEXT_AND_VAE)
+        path = CACHE / "embeddings" / f"{clip.name}-{key}.safetensors"
         if not path.exists():
             training, model = self.host.part("training"), self.models[variant.shift]
             with self.form(variant) as made:
                 if variant.after:
                     model = BehindRotation(lambda name: made[0].query_key.get(name), self.count).on(model)
                 prompt, latents = self.host.prompt(clip.look.prompt), self.host.encode(clip.frames)
-                trained = training.train_motion(model, prompt, latents, training.Recipe(**TRAINING | recipe))
+                trained = training.train_motion(model, prompt, latents, training_of(recipe))
             files.save(trained.embedding, path, torch.float32)
         return files.load(path)
 
@@ -216,9 +222,12 @@ def low_rank(values: torch.Tensor, rank: int) -> torch.Tensor:
     return (u[:, :rank] * s[:rank] @ v[:rank]).view_as(values)
 
 
-def result_path(variant: Variant, clip: Clip) -> Any:
-    slug = "".join(c if c.isalnum() else "_" for c in variant.name)
-    return CACHE / "results" / slug / f"{clip.name}.json"
+def result_path(variant: Variant, clip: Clip) -> Path:
+    """Where the samples of ``clip`` lie."""
+    learnt = None if variant.without else training_of({"layers": "all", **variant.recipe})
+    used = replace(variant, name="", recipe={}), Debias(**variant.debias), SCENES, STEPS, GUIDANCE
+    key = digest(learnt, used, clip.look, clip.frames, clip.looks(), MODEL, TEXT_AND_VAE)
+    return CACHE / "results" / slug(variant.name) / f"{clip.name}-{key}.json"
 
 
 def work(share: int, workers: int) -> None:
@@ -234,19 +243,17 @@ def work(share: int, workers: int) -> None:
                         unfinished.write_text(json.dumps(results))
 
 
-def table() -> str:
-    lines = ["| form | track correlation | worst clip | leaked | colour | shape |", "|---|---|---|---|---|---|"]
+def table() -> Table:
+    rows = []
     for variant in VARIANTS:
         paths = [result_path(variant, CLIPS[name]) for name in CLIP_NAMES]
         clips = [json.loads(path.read_text()) for path in paths if path.exists()]
-        if not clips:
+        if len(clips) < len(paths):  # of a part of the clips a row would be another figure under the same name
             continue
         tracks = [np.mean([r["track"] for r in clip]) for clip in clips]
         cells = [np.mean([[r[what] for r in clip] for clip in clips]) for what in ("leak", "color", "shape")]
-        lines.append(
-            f"| {variant.name} | " + " | ".join(f"{n:.2f}" for n in (np.mean(tracks), min(tracks), *cells)) + " |"
-        )
-    return "\n".join(lines) + "\n"
+        rows.append((variant.name, *(f"{n:.2f}" for n in (np.mean(tracks), min(tracks), *cells))))
+    return Table(COLUMNS, 1, tuple(rows))
 
 
 def main() -> None:
@@ -264,7 +271,7 @@ def main() -> None:
         failed = [share.wait() for share in shares]
         if any(failed):
             raise SystemExit("a worker failed; what it finished is kept")
-    (ROOT / "benchmarks" / "transformer_form.md").write_text(table(), "utf-8")
+    keep(ROOT / "benchmarks" / "transformer_form.md", table())
 
 
 if __name__ == "__main__":
