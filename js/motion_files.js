@@ -20,9 +20,12 @@ export async function listMotions() {
 
 /**
  * @param {string} name
+ * @param {boolean} isListed whether there was such a file when the page was loaded
  * @returns {Promise<MotionFile | null>} nothing where there is no such file
  */
-export async function findMotion(name) {
+export async function findMotion(name, isListed) {
+  // A template names the file that it will write: to ask for it before that would be an error in the console.
+  if (!isListed) return (await listMotions()).files.find((file) => file.name === name) ?? null;
   const response = await api.fetchApi(`/motion_embeddings/motion?${query({ file: name })}`, { cache: "no-store" });
   return response.status === 404 ? null : answer(response);
 }

@@ -91,9 +91,11 @@ export class MotionPanel {
       this.#show(null, wired([WIDGET]), true);
       return;
     }
-    const name = String(this.#node.widgets?.find((one) => one.name === WIDGET)?.value ?? "");
+    const widget = this.#node.widgets?.find((one) => one.name === WIDGET);
+    const name = String(widget?.value ?? "");
+    const files = widget?.options?.values;
     try {
-      const file = name ? await findMotion(name) : null;
+      const file = name ? await findMotion(name, Array.isArray(files) && files.includes(name)) : null;
       if (asked !== this.#asked) return;
       if (file) this.#show(file);
       else this.#show(null, name ? word("motion.gone", { file: name }) : word("motion.nothing"), !name);

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Error, Page, expect, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
@@ -23,19 +23,22 @@ FLAGS = [
 EDITOR_IS_READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.KSampler"
 PATIENCE = 5_000  # Playwright's own
 OURS = re.compile(r"motion_embeddings|MotionEmbeddings|\bME_")
+# The front end asks comfy.org who wrote a node, which the page's own policy blocks, and for a node's help in its
+# language before it asks for the one that there is.
+OF_THE_HOST = re.compile(r"api\.comfy\.org|status of 404 .*\n.*/docs/ME_\w+/[\w-]+\.md$")
 
 
 @contextmanager
 def open_page(width: int, height: int) -> Iterator[tuple[Page, list[str]]]:
-    """An empty page of that size, and everything that what it loads complains about."""
+    """An empty page of that size, and everything that what it loads complains about, each with where it comes from."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     assert path, "Chromium is not installed; demo/setup.sh --browser installs it"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         page = browser.new_page(viewport={"width": width, "height": height})
         complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(told(message)) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(uncaught(error)))
         yield page, complaints
         browser.close()
 
@@ -63,7 +66,24 @@ def open_editor(
         page.request.post(drawn_by_vue, data="false")
 
 
+def told(message: ConsoleMessage) -> str:
+    """A line in the console and the address of the code that wrote it, or of what could not be loaded."""
+    return f"{message.text}\n    at {message.location['url']}"
+
+
+def uncaught(error: Error) -> str:
+    """An exception that nobody caught, with its stack: the message alone seldom says whose it is."""
+    return f"{error.message}\n{error.stack}"
+
+
+def complaints_of_ours(page: Page, complaints: list[str]) -> list[str]:
+    """Those of :func:`ours` that have come so far, each told once: ``complaints`` is empty afterwards."""
+    page.evaluate("() => new Promise((resolve) => setTimeout(resolve))")  # what the page has said by now has come
+    found = ours(complaints)
+    complaints.clear()
+    return found
+
+
 def ours(complaints: list[str]) -> list[str]:
-    """The complaints that name something of this pack."""
-    # The front end asks comfy.org who wrote a node, and the page's own policy blocks that: nothing of ours.
-    return [text for text in complaints if OURS.search(text) and "api.comfy.org" not in text]
+    """The complaints that name something of this pack, in their words or in where they come from."""
+    return [text for text in complaints if OURS.search(text) and not OF_THE_HOST.search(text)]

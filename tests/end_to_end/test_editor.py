@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 
 from demo.host import ROOT, Server
 from motion_embedding.benchmark.workflow import load, to_prompt
-from tests.browser import open_editor, ours
+from tests.browser import complaints_of_ours, open_editor
 
 pytestmark = pytest.mark.browser
 
@@ -55,7 +55,6 @@ def editor(server: Server) -> Iterator[tuple[Page, list[str]]]:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_the_editor_opens_the_workflow_and_agrees_with_our_conversion(path, editor, server):
     page, complaints = editor
-    complaints.clear()
     workflow = load(path)
     opened = page.evaluate(LOAD_AND_CONVERT, workflow)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -67,7 +66,7 @@ def test_the_editor_opens_the_workflow_and_agrees_with_our_conversion(path, edit
     assert page.locator(WARNINGS).all_inner_texts() == []
     assert all(link["fits"] for link in opened["links"]), opened["links"]
     assert sorted(tuple(link["ends"]) for link in opened["links"]) == sorted(saved_links(workflow))
-    assert ours(complaints) == []
+    assert complaints_of_ours(page, complaints) == []
     assert to_prompt(workflow, server.object_info()) == opened["prompt"]
 
 

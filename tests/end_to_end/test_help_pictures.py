@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from demo.host import Server
-from tests.browser import open_editor, ours
+from tests.browser import complaints_of_ours, open_editor
 from tests.end_to_end.test_editor import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
@@ -33,4 +33,4 @@ def test_the_help_shows_its_picture(server: Server) -> None:
         page.wait_for_function(PICTURE, arg=picture.element_handle())
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / "help_page.png")
-        assert ours(complaints) == []
+        assert complaints_of_ours(page, complaints) == []

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from demo.host import Server
 from tests import locales
-from tests.browser import open_editor, ours
+from tests.browser import complaints_of_ours, open_editor
 from tests.end_to_end.test_editor import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
@@ -59,7 +59,7 @@ def page(request: pytest.FixtureRequest, server: Server) -> Iterator[Page]:
         yield page
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"languages_{request.param}.png")
-        assert ours(complaints) == []
+        assert complaints_of_ours(page, complaints) == []
         page.request.post(f"{server.address}/settings/Comfy.Locale", data='"en"')
 
 

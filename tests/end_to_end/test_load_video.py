@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from demo.host import Server
-from tests.browser import open_editor, ours
+from tests.browser import complaints_of_ours, open_editor
 from tests.end_to_end.test_editor import SCREENSHOTS
 from tests.motion_embedding.video_media import make_animation, make_clip
 
@@ -94,10 +94,9 @@ def editor(request: pytest.FixtureRequest, server: Server) -> Iterator[tuple[Pag
 def page(editor: tuple[Page, list[str], str]) -> Iterator[Page]:
     """A graph of one new node; afterwards nothing of ours may have complained."""
     page, complaints, _ = editor
-    complaints.clear()
     page.evaluate(ADD_NODE)
     yield page
-    assert ours(complaints) == []
+    assert complaints_of_ours(page, complaints) == []
 
 
 def show(page: Page, **values: Any) -> None:

@@ -21,7 +21,7 @@ from demo.tiny_model.world import render
 from motion_embedding import files
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
 from motion_embedding.thumbnail import Thumbnail
-from tests.browser import open_editor, ours
+from tests.browser import complaints_of_ours, open_editor
 from tests.end_to_end.test_editor import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
@@ -120,14 +120,13 @@ def editor(
 def page(editor: tuple[Page, list[str], str]) -> Iterator[Page]:
     """A graph of a loader whose motion is put on a text-to-video model; afterwards nothing of ours complained."""
     page, complaints, _ = editor
-    complaints.clear()
     page.evaluate("() => document.querySelector('dialog.me-motions')?.close()")  # of a test that failed
     page.evaluate(ADD_NODES)
     page.evaluate(SET, "references/circle.safetensors")
     expect(page.locator(".me-motion-kind")).to_have_text("ModelScope, ZeroScope")
     yield page
     assert page.locator("dialog").count() == 0
-    assert ours(complaints) == []
+    assert complaints_of_ours(page, complaints) == []
 
 
 def opened(page: Page) -> Locator:
@@ -164,6 +163,10 @@ def test_the_node_shows_its_file(page: Page, editor: tuple[Page, list[str], str]
     expect(page.locator(".me-clip-error")).to_contain_text("broken.safetensors is not a readable safetensors file")
     page.evaluate(SET, "vanished.safetensors")
     expect(page.locator(".me-clip-error")).to_have_text("vanished.safetensors is gone. Choose another.")
+    files.save(motion("spin"), folder / "saved_since.safetensors")
+    page.evaluate(SET, "saved_since.safetensors")
+    expect(page.locator(".me-motion-kind")).to_have_text("AnimateDiff")
+    (folder / "saved_since.safetensors").unlink()
 
 
 def test_opened_filtered_and_chosen_by_mouse(page: Page, editor: tuple[Page, list[str], str]) -> None:
@@ -358,7 +361,9 @@ def test_other_files_are_left_to_the_host(page: Page, tmp_path: Path, folder: Pa
     assert sorted(folder.rglob("*")) == before
 
 
-def test_a_damaged_motion_is_refused_in_words(page: Page, tmp_path: Path, folder: Path) -> None:
+def test_a_damaged_motion_is_refused_in_words(
+    page: Page, editor: tuple[Page, list[str], str], tmp_path: Path, folder: Path
+) -> None:
     files.save(motion("left"), tmp_path / "damaged.safetensors")
     whole = (tmp_path / "damaged.safetensors").read_bytes()
     damaged = [{"name": "damaged.safetensors", "content": base64.b64encode(whole[:-20]).decode()}]
@@ -369,6 +374,8 @@ def test_a_damaged_motion_is_refused_in_words(page: Page, tmp_path: Path, folder
     page.locator(".p-toast-close-button").first.click()
     assert len(page.evaluate(LOADERS)) == 1
     assert not (folder / "damaged.safetensors").exists()
+    (refused,) = complaints_of_ours(page, editor[1])  # the browser's own line about the answer
+    assert "status of 400" in refused and refused.endswith("/motion_embeddings/motions?name=damaged.safetensors")
 
 
 def test_it_is_there_again_after_the_graph_is_loaded_and_nothing_of_it_is_saved(page: Page) -> None:

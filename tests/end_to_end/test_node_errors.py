@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from demo.host import Server
-from tests.browser import open_editor, ours
+from tests.browser import complaints_of_ours, open_editor
 from tests.end_to_end.test_editor import SCREENSHOTS
 from tests.motion_embedding.video_media import make_clip
 
@@ -57,9 +57,8 @@ def editor(request: pytest.FixtureRequest, server: Server) -> Iterator[tuple[Pag
 def page(editor: tuple[Page, list[str], str]) -> Iterator[Page]:
     """Afterwards nothing of ours may have complained, but for the host's own line about what it was told."""
     page, complaints, _ = editor
-    complaints.clear()
     yield page
-    assert ours(complaints) == []
+    assert complaints_of_ours(page, complaints) == []
 
 
 def queue(page: Page) -> None:

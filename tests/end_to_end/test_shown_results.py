@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from demo.host import ROOT, Server
 from motion_embedding import files
 from motion_embedding.embedding import LayerEmbedding, MotionEmbedding
-from tests.browser import open_editor, ours
+from tests.browser import complaints_of_ours, open_editor
 from tests.end_to_end.test_editor import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
@@ -79,4 +79,4 @@ def test_the_picture_and_the_video_are_shown_on_their_nodes(
     page.wait_for_timeout(500)  # what has been loaded is drawn in a later animation frame
     page.screenshot(path=SCREENSHOTS / f"preview_and_compare_{renderer}.png")
     expect(page.get_by_text("failed to load")).to_have_count(0)
-    assert ours(complaints) == []
+    assert complaints_of_ours(page, complaints) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Page, TimeoutError
 
-from demo.host import PACK, ROOT, Server
+from demo.host import PACK, Server
 from demo.run import read_frames, shipped
 from motion_embedding import files
-from tests.browser import open_editor, ours
+from tests.browser import complaints_of_ours, open_editor
 from tests.end_to_end.test_editor import SCREENSHOTS
 
 NAMES = ("Apply a motion", "Train a motion")
@@ -92,19 +91,6 @@ def test_the_server_offers_both_and_they_hold_only_what_it_knows(server: Server)
             assert {slot["name"] for slot in node["inputs"]} == {*inputs["required"], *inputs.get("optional", {})}
 
 
-def test_they_are_shipped() -> None:
-    """Nothing that the editor needs is left out of the package by ``.comfyignore``."""
-    needed = [*(ROOT / "subgraphs").glob("*"), *(ROOT / "workflows").glob("*"), *(ROOT / "js" / "docs").glob("*")]
-    ignored = subprocess.run(
-        ["git", "-c", f"core.excludesFile={ROOT / '.comfyignore'}", "check-ignore", "--no-index", *map(str, needed)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ignored.stdout, ignored.returncode) == ("", 1)
-
-
 VIDEO = "() => [...document.querySelectorAll('video')].some((video) => video.videoWidth === 64)"
 
 
@@ -162,4 +148,4 @@ def test_both_are_placed_wired_and_run_in_the_editor(editor: tuple[Page, list[st
     assert read_frames(video).shape == (8, 64, 64, 3)
     motion = files.load(server.base / "models" / "motion_embeddings" / f"subgraphs_{renderer}.safetensors")
     assert (motion.frames, motion.training["prompt"]) == (8, "a blue square on a brown background")
-    assert ours(complaints) == []
+    assert complaints_of_ours(page, complaints) == []

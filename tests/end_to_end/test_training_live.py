@@ -15,7 +15,7 @@ from demo.run import WORKFLOW, shipped
 from demo.tour import OPEN
 from motion_embedding import files
 from motion_embedding.benchmark.workflow import load
-from tests.browser import open_editor, ours
+from tests.browser import complaints_of_ours, open_editor
 from tests.end_to_end.test_editor import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
@@ -88,7 +88,7 @@ def editor(request: pytest.FixtureRequest, server: Server, tiny_model: Path) -> 
     with open_editor(server.address, 1300, 1000, request.param, patience=20_000) as (page, complaints):
         page.evaluate(LISTEN)
         yield page, request.param
-        assert ours(complaints) == []
+        assert complaints_of_ours(page, complaints) == []
 
 
 def open_template(page: Page, server: Server, **training: Any) -> None:
