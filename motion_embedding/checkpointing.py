@@ -153,6 +153,21 @@ class Checkpoints:
             return run(*map(_copy, args), **{k: _copy(v) for k, v in kwargs.items()})
 
     def _measured(self, block: nn.Module, run: Callable, args: tuple, kwargs: dict) -> tuple[Cost, Any]:
+        """What it keeps when those of its inputs learn that it changes and gives back, or all where it gives none."""
+        inputs = [t for t in (*args, *kwargs.values()) if _is_float(t)]
+        shapes = {inputs[0].shape} if inputs else set()
+        while True:
+            cost, output = self._measured_once(block, run, args, kwargs, shapes)
+            given = {t.shape for t in _tensors(output)} & {t.shape for t in inputs}
+            wanted = given or {t.shape for t in inputs}
+            if wanted == shapes:
+                return cost, output
+            shapes = wanted
+
+    def _measured_once(
+        self, block: nn.Module, run: Callable, args: tuple, kwargs: dict, shapes: set[torch.Size]
+    ) -> tuple[Cost, Any]:
+        """shapes: of the inputs that learn."""
         own = {t.untyped_storage()._cdata for t in (*block.parameters(), *block.buffers())}
         kept: dict[int, int] = {}
         work, until_last = _Work(), 0
@@ -164,9 +179,12 @@ class Checkpoints:
                 kept[storage._cdata] = storage.nbytes()
             return tensor
 
+        def passed(value: Any) -> Any:
+            return _learning(value, _is_float(value) and value.shape in shapes)
+
         inputs = [t.nbytes for t in (*args, *kwargs.values()) if _is_float(t)]
         with torch.enable_grad():
-            args, kwargs = tuple(map(_learning, args)), {k: _learning(v) for k, v in kwargs.items()}
+            args, kwargs = tuple(map(passed, args)), {k: passed(v) for k, v in kwargs.items()}
             with saved_tensors_hooks(note, lambda tensor: tensor), work:
                 output = self._from_copies(run, *args, **kwargs)
         return Cost(sum(kept.values()), max(inputs, default=0), until_last), _detached(output)
@@ -190,9 +208,18 @@ def _copy(value: Any) -> Any:
     return value.clone() if _is_float(value) else value
 
 
-def _learning(value: Any) -> Any:
+def _learning(value: Any, learns: bool) -> Any:
     """A copy, since a leaf that wants a gradient must not be changed in place; unchanged if it is no tensor."""
-    return value.detach().requires_grad_().clone() if _is_float(value) else value
+    return value.detach().requires_grad_(learns).clone() if _is_float(value) else value
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """All in nested tuples and lists."""
+    if isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _tensors(part)
+    elif isinstance(value, torch.Tensor):
+        yield value
 
 
 def _detached(value: Any) -> Any:

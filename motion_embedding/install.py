@@ -109,12 +109,12 @@ class Additions:
         return None if seen is None else ([self._total(site, p, seen) for p in projections], seen.shape)
 
     def _total(self, site: TemporalAttention, projection: Projection, seen: Input) -> torch.Tensor | None:
-        """One tensor for query and key, where nothing learns: so they know that they are given the same."""
+        """One tensor for query and key: so they know that they are given the same."""
         key = (site.layer, site.name, projection, seen)
         if key not in self.totals:
             total = self._new_total(site, projection, seen)
-            if not self.settled:
-                return total
+            if projection == "value" and not self.settled:
+                return total  # as large as what comes in, and nobody asks again
             self.totals[key] = total
         return self.totals[key]
 

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+_FUSED = {"cpu", "cuda"}
+"""Kinds of device for which every torch that the host runs on has the fused optimiser."""
+
 
 def adamw(
     parameters: Sequence[nn.Parameter] | Sequence[dict[str, Any]], rate: float, weight_decay: float = 0.01
@@ -16,10 +19,9 @@ def adamw(
 
     parameters: all of them, or groups with an ``lr`` of their own.
     """
-    try:
-        return torch.optim.AdamW(parameters, rate, weight_decay=weight_decay, fused=True)
-    except RuntimeError:
-        return torch.optim.AdamW(parameters, rate, weight_decay=weight_decay)
+    groups = [p if isinstance(p, dict) else {"params": [p]} for p in parameters]
+    kinds = {parameter.device.type for group in groups for parameter in group["params"]}
+    return torch.optim.AdamW(parameters, rate, weight_decay=weight_decay, fused=kinds <= _FUSED)
 
 
 def descend(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:

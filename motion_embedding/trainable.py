@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,10 @@ from .errors import InputError
 from .install import Projection
 from .learnt_factors import product, rank_of, start
 from .spatial import DEGREES, expand, project
+
+
+def _same(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
 
 
 class TrainableMotion:
@@ -99,11 +103,12 @@ class TrainableMotion:
             self.value[layer, name] = nn.Parameter(learnable.to(device, dtype, copy=True))
         return self.parameters()
 
-    def _values(self, key: tuple[str, str]) -> torch.Tensor:
-        """``[h, w, F, C]``."""
+    def _values(self, key: tuple[str, str], part: Callable[[torch.Tensor], torch.Tensor] = _same) -> torch.Tensor:
+        """``[h, w, F, C]``; ``part`` is done to all that they are made of."""
+        value = part(self.value[key])
         if self.rank:
-            return product(self.value[key], self.channels[key])
-        return self.value[key] if self.degree is None else expand(self.value[key], *self.grids[key], self.degree)
+            return product(value, part(self.channels[key]))
+        return value if self.degree is None else expand(value, *self.grids[key], self.degree)
 
     def parameters(self) -> list[nn.Parameter]:
         return [*self.query_key.values(), *self.value.values(), *self.channels.values()]
@@ -117,11 +122,14 @@ class TrainableMotion:
         ]
 
     def layers(self) -> dict[str, LayerEmbedding]:
-        """What is learnt so far, copied off the device in float32."""
+        """What is learnt so far, copied off the device in float32; nothing is made on the device for it."""
+
+        def copied(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.detach().to("cpu", torch.float32, copy=True)
+
         return {
             layer: LayerEmbedding(
-                query_key.detach().float().cpu().clone(),
-                {n: self._values((of, n)).detach().float().cpu().clone() for of, n in self.value if of == layer},
+                copied(query_key), {n: self._values((of, n), copied) for of, n in self.value if of == layer}
             )
             for layer, query_key in self.query_key.items()
         }

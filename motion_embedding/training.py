@@ -7,7 +7,9 @@ other packs are set up exactly as they are when sampling.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +21,7 @@ from comfy.patcher_extension import WrappersMP
 
 from . import losses, memory
 from .applied import Applied
+from .backward import attend_with_backward, without_backward
 from .beside import modules_beside
 from .checkpointing import Checkpoints
 from .debias import Debias
@@ -38,6 +41,8 @@ from .trainable import TrainableMotion
 from .training_loop import TrainingLoop
 from .training_progress import Reporter
 
+_log = logging.getLogger(__name__)
+_NO_BACKWARD = "don't support automatic differentiation"  # PyTorch's words
 _KEPT, _KEPT_AT_LEAST = 6, 3  # times what the host reserves for sampling; less where blocks can run again
 
 
@@ -75,6 +80,9 @@ def train_motion(
     """
     backbone, attentions = wired_family(model.model, options_of(model))
     call = backbone.call(latents, (0,), "latents")
+    if latents.shape[1] != (channels := model.model.latent_format.latent_channels):
+        cause = f"they have {latents.shape[1]} channels, and those of this model have {channels}."
+        raise InputError("latents", cause, "Encode the clip with the VAE that belongs to the model.")
     if call.frames < 2:
         raise InputError("latents", "they hold one frame, and motion needs at least two.", "Load more frames.")
     if call.frames < (fewest := losses.FEWEST_FRAMES.get(recipe.loss, 2)):
@@ -98,6 +106,7 @@ def train_motion(
         wanted = memory.expected(backbone, call, chosen, len(checkpoints.blocks), size, recipe.value_form)
         reserve = partial(_reserve, wanted, _KEPT_AT_LEAST if blocks else _KEPT)
         patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, reserve)
+        attend_with_backward(options_of(patcher))
         if any("control" in settings for _, settings in positive):
             patcher.set_model_input_block_patch_after_skip(_own_copy)
         patcher.model_options.pop("context_handler", None)  # a motion is learnt on the whole clip at once
@@ -141,9 +150,10 @@ def train_motion(
             with _host_trains():
                 guider.sample(torch.zeros_like(latents), latents, loop, torch.ones(1), mask, seed=recipe.seed)
         except (Exception, comfy.model_management.InterruptProcessingException) as error:
-            if keep is not None and loop.history and all(p.isfinite().all() for p in trainable.parameters()):
-                with contextlib.suppress(Exception):  # a failed rescue must not hide why it was tried
-                    keep(result())
+            if isinstance(error, comfy.model_management.OOM_EXCEPTION):
+                traceback.clear_frames(error.__traceback__)  # what the failed step holds
+            if keep is not None and loop.history:
+                _rescue(result, keep)
             if isinstance(error, comfy.model_management.OOM_EXCEPTION):
                 comfy.model_management.unload_all_models()  # as the host does where it sees the error itself
                 raise InputError(
@@ -151,8 +161,21 @@ def train_motion(
                     "training on them does not fit into this device's memory.",
                     "Use fewer or smaller frames.",
                 ) from error
+            if isinstance(error, RuntimeError) and _NO_BACKWARD in str(error):
+                raise without_backward() from error
             raise
         return Trained(result(), loop.history)
+
+
+def _rescue(result: Callable[[], MotionEmbedding], keep: Callable[[MotionEmbedding], None]) -> None:
+    """Keep what was learnt, unless it is no use. A failure of this must not hide why it was tried."""
+    try:
+        learnt = result()
+        tensors = [t for layer in learnt.layers.values() for t in (layer.query_key, *layer.value.values())]
+        if all(tensor.isfinite().all() for tensor in tensors):
+            keep(learnt)
+    except Exception:
+        _log.warning("What was learnt could not be kept.", exc_info=True)
 
 
 @contextlib.contextmanager
@@ -178,7 +201,8 @@ def _reserve(wanted: int | None, factor: int, executor, model, noise_shape, cond
     """Has the host free ``wanted`` bytes for what ``backward`` needs, or ``factor`` times what sampling does.
     The shape serves for the estimate alone: a larger batch stands for the saved activations."""
     if wanted is not None:
-        factor = math.ceil(wanted / model.model.memory_required([2 * noise_shape[0], *noise_shape[1:]]))
+        # Of one prompt, though it reckons with two: so much it keeps free also where it has to offload weights for it.
+        factor = math.ceil(wanted / model.model.memory_required(list(noise_shape)))
     shape = [factor * noise_shape[0], *noise_shape[1:]]
     return executor(model, shape, conds, *settings, **named)
 

@@ -16,6 +16,7 @@ import torch
 
 from . import losses, memory
 from .backbones import Backbone, Call
+from .backward import without_backward
 from .beside import modules_beside
 from .checkpointing import Checkpoints
 from .embedding import MotionEmbedding
@@ -83,11 +84,13 @@ class TrainingLoop(comfy.samplers.Sampler):
         levels = self._levels(sampling, torch.rand((), generator=generator).item())
         bar = comfy.utils.ProgressBar(recipe.steps)
         patchers = [model_wrap.model_patcher, *model_wrap.loaded_models]  # ControlNets and motion models with it
-        for patcher in patchers:
-            patcher.unpin_all_weights()  # the host pins by address, and tensors are about to be replaced
         with contextlib.ExitStack() as held:
             for patcher in patchers:
+                pinned = list(patcher.pinned)
+                patcher.unpin_all_weights()  # the host pins by address, and tensors are about to be replaced
                 held.enter_context(frozen(patcher.model))
+                for key in pinned:
+                    patcher.pin_weight_to_device(key)
             self._choose(model_wrap.inner_model, extra_args["model_options"])
             masked = comfy.samplers.KSamplerX0Inpaint(model_wrap, sigmas)
             masked.latent_image, masked.noise = clip, torch.zeros_like(clip)
@@ -115,6 +118,8 @@ class TrainingLoop(comfy.samplers.Sampler):
                 frame = self.lora.draw(self.trainable.call.frames) if self.lora else None
                 with self.lora.attached() if frame is not None else contextlib.nullcontext():
                     loss = losses.LOSSES[recipe.loss](*self._predict(run, sampling, noised), reference).mean()
+                    if not loss.requires_grad:
+                        raise without_backward()
                     arriving = Arriving(loss)
                     scaler.scale(loss).backward()
                     # Only now: the device has the backward to do while the loss comes in and the next step is made up.

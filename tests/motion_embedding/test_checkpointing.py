@@ -115,6 +115,28 @@ def test_what_a_block_keeps_is_measured() -> None:
     assert checkpoints.costs == {0: Cost(kept=3 * 4 * 4, input=3 * 8 * 4, flop=2 * 3 * 8 * 4)}
 
 
+def test_only_what_can_learn_counts() -> None:
+    """A prompt or a noise level goes into every block and comes out of none: nothing is kept for their gradients."""
+
+    class Told(nn.Module):
+        def forward(self, x, told, gives_both=False):
+            changed = torch.tanh(x) + torch.tanh(told).mean()
+            return (changed, torch.tanh(told)) if gives_both else changed
+
+    x, told = torch.randn(3, 8), torch.randn(5, 4)
+    for gives_both, kept in ((False, x.nbytes), (True, x.nbytes + 2 * told.nbytes)):
+        checkpoints = Checkpoints([block := Told()])
+        checkpoints.measuring = True
+        with checkpoints.around(nullcontext), torch.no_grad():
+            block(x, told, gives_both=gives_both)
+        assert checkpoints.costs[0].kept == kept
+    checkpoints = Checkpoints([block := nn.Sequential(nn.Tanh(), nn.Flatten(0))])  # gives no shape that came in
+    checkpoints.measuring = True
+    with checkpoints.around(nullcontext), torch.no_grad():
+        block(x)
+    assert checkpoints.costs[0].kept == x.nbytes
+
+
 def test_work_ends_where_backward_has_all_it_needs() -> None:
     """Of ``second(tanh(first(x)))``, that is before ``second``: it gives what comes after the block."""
 

@@ -155,15 +155,21 @@ def test_prepared_once_and_reused(small) -> None:
         assert torch.equal(small(), first)
 
 
-def test_no_sum_outlives_the_projections_it_is_for(small) -> None:
+@pytest.mark.parametrize("learns", [False, True])
+def test_no_sum_outlives_the_projections_it_is_for(small, learns: bool) -> None:
     """Kept until the end of the call they would be as much memory as the inputs of all temporal attentions."""
     chosen, given, alive = small.backbone.select(small.attentions, "recommended"), [], []
+    source = TrainableMotion(chosen) if learns else Applied(small.embedding())
+    if learns:
+        with torch.no_grad(), Installation(small.unet, [source], small.call):
+            small()
+        source.allocate(torch.device("cpu"), small.embedding())
 
     def see(_: str, x: torch.Tensor) -> None:
         alive.append(len({id(one()) for one in given if one() is not None}))
         given.append(ref(x))
 
-    with watched(chosen, see), torch.no_grad(), Installation(small.unet, [Applied(small.embedding())], small.call):
+    with watched(chosen, see), torch.no_grad(), Installation(small.unet, [source], small.call):
         small()
         assert not any(one() is not None for one in given)
     # Before a key there is the query's, which is the same; before the next query nothing, nor before a value.

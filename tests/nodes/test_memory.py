@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import pytest
@@ -57,6 +58,46 @@ def test_blocks_before_the_first_that_learns_are_not_counted(joint: Joint, caplo
     caplog.set_level(logging.INFO)
     joint.train(steps=1, layers=joint.layers[1])
     assert count(caplog.text)[1] == len(joint.layers) - 1
+
+
+def test_what_training_needs_is_free_also_where_weights_are_offloaded_for_it(joint: Joint) -> None:
+    """The host loads so much of a model that its estimate for one prompt still fits, and asks for room for two."""
+    from comfy.sampler_helpers import estimate_memory
+
+    training, shapes = joint.part("training"), []
+    host = joint.model.model
+    one = host.memory_required([1, *joint.clip().shape[1:]])
+    for wanted in (int(0.4 * one), int(5.5 * one)):
+        training._reserve(
+            wanted, 3, lambda model, shape, conds: shapes.append(shape), joint.model, joint.clip().shape, {}
+        )
+        assert estimate_memory(joint.model, shapes[-1], {})[1] >= wanted
+    assert [shape[0] for shape in shapes] == [1, 6]
+
+
+@pytest.mark.parametrize("choice", ["of another pack", "of the host"])
+def test_attention_that_only_goes_forwards_is_done_by_pytorch_while_training(
+    joint: Joint, monkeypatch: pytest.MonkeyPatch, choice: str
+) -> None:
+    import comfy.model_management
+
+    expected, calls = joint.train().embedding, []
+
+    def cuts(kernel, *args, **named):
+        calls.append(kernel)
+        return kernel(*args, **named).detach()
+
+    model = joint.model.clone()
+    if choice == "of another pack":
+        model.model_options["transformer_options"]["optimized_attention_override"] = cuts
+    else:
+        monkeypatch.setattr(comfy.model_management, "sage_attention_enabled", lambda: True)
+    learnt = dataclasses.replace(joint, model=model).train().embedding
+    for name, layer in expected.layers.items():
+        torch.testing.assert_close(learnt.layers[name].query_key, layer.query_key, rtol=1e-2, atol=1e-3)
+    assert bool(calls) == (choice == "of another pack")
+    options = model.model_options["transformer_options"]
+    assert options.get("optimized_attention_override") is (cuts if calls else None)
 
 
 def test_the_levels_of_a_unet_run_again_as_well(rig, caplog: pytest.LogCaptureFixture) -> None:

@@ -129,6 +129,35 @@ def test_without_memory_half_way_what_was_learnt_is_kept_and_the_host_frees_its_
     rig.assert_unchanged(before)
 
 
+def test_a_rescue_that_fails_is_told_and_hides_nothing(rig, monkeypatch, caplog) -> None:
+    def full(_):
+        raise OSError("no space left on device")
+
+    fail_at(4, RuntimeError("boom"), rig, monkeypatch)
+    with pytest.raises(RuntimeError, match="boom"):
+        rig.train(steps=50, keep=full)
+    assert "could not be kept" in caplog.text and "no space left" in caplog.text
+
+
+def test_kernels_that_only_go_forwards_are_named(rig, monkeypatch) -> None:
+    """Their outputs have no gradient, or PyTorch says at once that they can have none."""
+    before, error = rig.state(), rig.part("motion_embedding.errors").InputError
+    forward = type(rig.model.model.diffusion_model).forward
+    monkeypatch.setattr(type(rig.model.model.diffusion_model), "forward", lambda *a, **k: forward(*a, **k).detach())
+    with pytest.raises(error, match=r"model: .* only go forwards"):
+        rig.train(steps=3)
+
+    def clamps(*args, **named):
+        x = forward(*args, **named)
+        return torch.clamp(x, -448, 448, out=x)
+
+    monkeypatch.setattr(type(rig.model.model.diffusion_model), "forward", clamps)
+    with pytest.raises(error, match=r"model: .* only go forwards"):
+        rig.train(steps=3)
+    monkeypatch.undo()
+    rig.assert_unchanged(before)
+
+
 def test_what_is_no_number_is_not_kept(rig, monkeypatch) -> None:
     loop, kept = rig.part("motion_embedding.training_loop").TrainingLoop, []
     learn = loop._finite
@@ -202,6 +231,7 @@ def test_going_on_from_a_motion(rig) -> None:
     [
         (torch.zeros(1, 12, 1, 8, 6), "latents: they hold one frame, and motion needs at least two"),
         (torch.zeros(4, 12, 8, 6), "latents: an image latent .* given to a video model"),
+        (torch.zeros(1, 16, 4, 8, 6), "latents: they have 16 channels, and those of this model have 12"),
     ],
 )
 def test_latents_that_cannot_be_learnt_from(rig, latents, message) -> None:
