@@ -7,7 +7,8 @@ and resizes them together. Every reading is a process of its own, the readers in
 rounds, after one call on a short clip that loads the libraries. "CPU" are those of all its threads: two idle cores take
 half of that or a little more. Memory is the process's peak above where it stood before. "Came out" counts the pictures
 that the decoder gave. Files are made once, in ``.cache/video_decode``: a few seconds are encoded and their packets
-repeated. No accelerator is used.
+repeated. No accelerator is used. ``--out`` adds the rows to a table, in the place of the same file and reader on the
+same machine; other rows stay.
 """
 
 from __future__ import annotations
@@ -31,10 +32,17 @@ import torch
 from motion_embedding.atomic import replacing
 from motion_embedding.video import DecodedClip, VideoRequest, decode_frames
 
+from .cache import digest
+from .devices import device_name
+from .tables import Table, keep
+
 CACHE = Path(__file__).parents[1] / ".cache" / "video_decode"
 WIDTH, HEIGHT = 576, 320
 GRAIN = 6
 """Levels up and down, so that what is decoded is not all copied from the picture before: 1.3 to 2.9 Mbit/s."""
+OPTIONS = {"preset": "veryfast", "sc_threshold": "0"}
+_KEYS = ("file, 24 frames at 576x320", "minutes", "reader", "machine")
+TABLE = Table((*_KEYS, "seconds", "CPU", "peak MB", "came out"), len(_KEYS))
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,9 @@ class File:
     codec: str = "libx264"
 
     def path(self, minutes: float) -> Path:
-        return CACHE / f"{self.name}-{minutes:g}min.mp4"
+        """Named by all that is in it, so that a film of other pictures is made anew."""
+        key = digest(self.name, str(self.fps), self.gop, self.period, self.codec, OPTIONS, picture(1, self.period))
+        return CACHE / f"{self.name}-{minutes:g}min-{key}.mp4"
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ def make(file: File, minutes: float) -> Path:
     print(f"making {path.name}", file=sys.stderr)
     piece = path.with_suffix(".piece.mp4")
     with av.open(str(piece), "w") as container:
-        options = {"preset": "veryfast", "g": str(file.gop), "keyint_min": str(file.gop), "sc_threshold": "0"}
+        options = {**OPTIONS, "g": str(file.gop), "keyint_min": str(file.gop)}
         stream = container.add_stream(file.codec, rate=file.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
         for index in range(file.period):
@@ -215,16 +225,13 @@ def measure(case: Case, minutes: float, rounds: int, plain_rounds: int) -> dict[
     return {name: {key: statistics.median(r[key] for r in rs) for key in rs[0]} for name, rs in results.items() if rs}
 
 
-def table(rows: list[tuple[str, dict[str, Any]]]) -> str:
-    lines = [
-        "| file, 24 frames at 576x320 | reader | seconds | CPU | peak MB | came out |",
-        "|---|---|---|---|---|---|",
-    ]
+def table(rows: list[tuple[str, dict[str, Any]]], minutes: float) -> Table:
+    machine, cells = device_name(torch.device("cpu")), []
     for what, results in rows:
         for name, r in results.items():
-            seconds = f"{r['seconds']:.2f} | {r['cpu']:.2f}"
-            lines.append(f"| {what} | {name} | {seconds} | {r['memory']:.0f} | {r['decoded']:.0f} |")
-    return "\n".join(lines) + "\n"
+            found = f"{r['seconds']:.2f}", f"{r['cpu']:.2f}", f"{r['memory']:.0f}", f"{r['decoded']:.0f}"
+            cells.append((what, f"{minutes:g}", name, machine, *found))
+    return TABLE.with_rows(cells)
 
 
 def main() -> None:
@@ -233,16 +240,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--plain-rounds", type=int, default=1, help="of the plain reader, which takes a minute")
     parser.add_argument("--case", type=int, action="append", help="only this one, counted from 0; can be repeated")
-    parser.add_argument("--out", type=Path, help="write the table there too")
+    parser.add_argument("--out", type=Path, help="add the rows to the table there")
     arguments = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
     rows = []
     for case in [CASES[n] for n in arguments.case] if arguments.case else CASES:
         rows.append((case.what, measure(case, arguments.minutes, arguments.rounds, arguments.plain_rounds)))
         print(json.dumps(rows[-1]), file=sys.stderr)
-    print(table(rows))
-    if arguments.out:
-        arguments.out.write_text(table(rows), "utf-8")
+        if arguments.out:
+            keep(arguments.out, table(rows, arguments.minutes))
+    print(table(rows, arguments.minutes).text)
 
 
 if __name__ == "__main__":
