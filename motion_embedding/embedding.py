@@ -60,6 +60,7 @@ class MotionEmbedding:
         the difference as a share of theirs. 0 as learnt.
     boundary: the noise level between the halves of a motion for two models, see ``experts``; 0 for other motions.
     thumbnail: a few small frames of the clip, to know the motion by; None where there are none.
+    file_bytes: of the file that it was read from; 0 for one that is in no file as it is.
     """
 
     layers: Mapping[str, LayerEmbedding]
@@ -75,6 +76,7 @@ class MotionEmbedding:
     boundary: float = 0.0
     values_error: float = 0.0
     thumbnail: Thumbnail | None = None
+    file_bytes: int = 0
 
     def __post_init__(self) -> None:
         for name, layer in self.layers.items():
@@ -103,7 +105,7 @@ class MotionEmbedding:
         return sum(t.numel() for t in tensors)
 
     def replace(self, **changes: Any) -> MotionEmbedding:
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **{"file_bytes": 0, **changes})
 
     def describe(self) -> str:
         """One line for a person."""

@@ -148,6 +148,7 @@ def load(path: str | Path) -> MotionEmbedding:
             boundary=document["boundary"],
             values_error=document["values_error"],
             thumbnail=Thumbnail.read(document.get("thumbnail")),
+            file_bytes=Path(path).stat().st_size,
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(

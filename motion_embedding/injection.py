@@ -10,7 +10,7 @@ import torch
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 
 from .applied import Applied
-from .backbones import Backbone, Call, TemporalAttention, becoming, find_backbone
+from .backbones import Backbone, Call, TemporalAttention, becoming, find_backbone, title_of
 from .batch_windows import around_predict_noise
 from .beside import KEY as BESIDE
 from .embedding import MotionEmbedding
@@ -56,7 +56,7 @@ def running_family(model: torch.nn.Module, options: dict | None = None) -> tuple
     if not attentions:
         raise InputError(
             "model",
-            f"it has nothing that mixes frames: no {backbone.family} model is on it.",
+            f"it has nothing that mixes frames: no {backbone.title} model is on it.",
             "Put Load AnimateDiff Model, or AnimateDiff-Evolved's nodes, on its way to the sampler.",
         )
     return backbone, attentions
@@ -198,7 +198,8 @@ def check_fit(model, embedding: MotionEmbedding, name: str = "motion") -> None:
     if backbone.family != embedding.backbone:
         raise InputError(
             name,
-            f"it was learnt on a {embedding.backbone} model, and the connected model is {backbone.family}.",
+            f"it was learnt on another kind of model ({title_of(embedding.backbone)}) than the connected one "
+            f"({backbone.title}).",
             "Connect the kind of model it was learnt on, or train the motion again on this one.",
         )
     if attentions:

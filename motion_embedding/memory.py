@@ -13,7 +13,7 @@ from .learnt_factors import rank_of
 from .spatial import DEGREES, polynomial_basis
 
 _BYTES_PER_VALUE = 16  # itself, its gradient and two moments of AdamW, in float32
-_PEAK = 32  # what a transformer's block keeps, in tensors as large as its input; 28 to 47 in memory_on_paper
+_PEAK = 32  # as large as its input: what a transformer's block keeps (11 to 22 in memory_on_paper), and gradients
 _USABLE = 0.9  # of the free memory; the rest is for what is made and dropped on the way
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from .backbones import title_of
 from .embedding import MotionEmbedding
 
 _HALF = 2
@@ -19,12 +20,14 @@ def saved_bytes(motion: MotionEmbedding) -> int:
 def facts(motion: MotionEmbedding) -> dict[str, str]:
     """What to tell a person, by its name; what is not known is left out."""
     training = motion.training
-    found = {"family": motion.backbone, "layers": str(len(motion.layers)), "frames": _frames(motion)}
+    found = {"family": title_of(motion.backbone), "layers": str(len(motion.layers)), "frames": _frames(motion)}
     if motion.fps:
         found["rate"] = f"{motion.fps:g} fps"
     if motion.height:
         found["size"] = f"latent {motion.width}x{motion.height}"
     found["holds"] = f"{_count(motion.parameters)} values, {_bytes(saved_bytes(motion))} saved full in half precision"
+    if motion.file_bytes:
+        found["file"] = _bytes(motion.file_bytes)
     if motion.values_error:
         found["compact"] = f"values {motion.values_error:.0%} off what was learnt"
     found["debias"] = _debias(motion)

@@ -31,7 +31,7 @@ BACKBONES: tuple[Backbone, ...] = (
     CosmosPredict2(),
 )
 
-__all__ = ["BACKBONES", "Backbone", "Call", "TemporalAttention", "becoming", "find_backbone"]
+__all__ = ["BACKBONES", "Backbone", "Call", "TemporalAttention", "becoming", "find_backbone", "title_of"]
 
 
 def find_backbone(
@@ -45,7 +45,7 @@ def find_backbone(
     for backbone in BACKBONES:
         if attentions := backbone.attentions(model, beside):
             return backbone, attentions
-    families = ", ".join(b.family for b in BACKBONES)
+    families = "; ".join(b.title for b in BACKBONES)
     raise InputError(
         name,
         f"{type(model).__name__} has no temporal attention that this pack knows.",
@@ -56,3 +56,8 @@ def find_backbone(
 def becoming(model: nn.Module) -> Backbone | None:
     """The family that ``model``, which has no frame-mixing attention now, may be of once it samples."""
     return next((backbone for backbone in BACKBONES if backbone.may_become(model)), None)
+
+
+def title_of(family: str) -> str:
+    """What people call the family that files call ``family``; that itself where no family has this name."""
+    return next((backbone.title for backbone in BACKBONES if backbone.family == family), family)

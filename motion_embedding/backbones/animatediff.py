@@ -60,6 +60,7 @@ def _beside(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 class AnimateDiff(FramesOnBatch):
     family = "animatediff"
+    title = "AnimateDiff"
     comes_and_goes = True
     presets = {**UNet3D.presets, "recommended": list}  # by width and side, which are named alike
 

@@ -86,6 +86,7 @@ class TemporalAttention:
 class Backbone(ABC):
     """A model family. Stateless; one instance serves every model.
 
+    family, title: its name in files, and for people.
     comes_and_goes: whether the temporal attentions are part of the model only while it samples. They are then looked
         up in every call, so :meth:`attentions` must be quick.
     frames_each: how many frames of video each latent frame but the first stands for.
@@ -94,6 +95,7 @@ class Backbone(ABC):
     """
 
     family: str
+    title: str
     presets: dict[str, Callable[[Sequence[TemporalAttention]], list[TemporalAttention]]]
     comes_and_goes: bool = False
     frames_each: int = 1

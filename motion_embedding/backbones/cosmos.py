@@ -15,6 +15,7 @@ from .joint import JointTokens
 
 class CosmosPredict2(JointTokens):
     family = "cosmos_predict2"
+    title = "Cosmos Predict2"
     patch = (2, 2)
     frames_each = 4
 

@@ -18,6 +18,7 @@ from .joint import JointTokens, fused
 
 class HunyuanVideo(JointTokens):
     family = "hunyuan_video"
+    title = "HunyuanVideo"
     patch = (2, 2)
     frames_each = 4
     in_place = True
@@ -51,6 +52,7 @@ class HunyuanVideo15(HunyuanVideo):
     """Version 1.5: one token for each position of a latent whose positions are twice as large."""
 
     family = "hunyuan_video_15"
+    title = "HunyuanVideo 1.5"
     patch = (1, 1)
 
     def _is_own(self, module: nn.Module) -> bool:

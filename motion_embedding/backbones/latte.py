@@ -23,6 +23,7 @@ _SPATIAL = re.compile(r"(?:^|\.)transformer_blocks\.\d+\.")
 
 class Latte(Backbone):
     family = "latte"
+    title = "Latte"
     # The levels that presets tell apart are levels of width, and here all blocks are equally wide.
     presets = dict.fromkeys(UNet3D.presets, list)
 

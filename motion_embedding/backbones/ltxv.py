@@ -20,6 +20,7 @@ _OWN = ("patchify_proj", "adaln_single", "transformer_blocks", "scale_shift_tabl
 
 class LTXV(JointTokens):
     family = "ltxv"
+    title = "LTX-Video"
     patch = (1, 1)
     in_place = True
 

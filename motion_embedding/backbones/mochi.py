@@ -16,6 +16,7 @@ from .joint import JointTokens, fused
 
 class Mochi(JointTokens):
     family = "mochi"
+    title = "Mochi"
     patch = (2, 2)
     frames_each = 6
 

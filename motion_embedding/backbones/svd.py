@@ -30,6 +30,7 @@ _NEAR = 0.01
 
 class SVD(FramesOnBatch):
     family = "svd"
+    title = "Stable Video Diffusion"
     presets = {**UNet3D.presets, "recommended": list}  # by width and side
 
     def attentions(self, model: nn.Module, beside: Sequence[nn.Module] = ()) -> list[TemporalAttention]:

@@ -78,6 +78,7 @@ def _parts(level: nn.Module) -> Iterator[nn.Module]:
 
 class UNet3D(Backbone):
     family = "unet3d"
+    title = "ModelScope, ZeroScope"
     bearable_error = 0.4
     presets = {
         "paper": _paper,

@@ -25,6 +25,7 @@ _WIRING = "Wire positive of WanImageToVideo, with the clip's first frame as star
 
 class Wan(JointTokens):
     family = "wan"
+    title = "Wan"
     patch = (2, 2)
     frames_each = 4
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import UNet3DConditionModel
 from torch import nn
 
-from motion_embedding.backbones import Call, find_backbone
+from motion_embedding.backbones import BACKBONES, Call, find_backbone, title_of
 from motion_embedding.backbones.base import add_position_major
 from motion_embedding.backbones.unet3d import level_of
 from motion_embedding.errors import InputError
@@ -19,6 +22,13 @@ def test_unet3d_names_every_temporal_attention(small) -> None:
     assert sum(layer.startswith("down_blocks") for layer in layers) == 2
     assert sum(layer.startswith("up_blocks") for layer in layers) == 4
     assert len(small.attentions) == 2 * len(set(layers))
+
+
+def test_the_editor_calls_the_families_as_messages_do() -> None:
+    text = (Path(__file__).parents[2] / "js" / "motion_words.js").read_text("utf-8")
+    table = re.search(r"const FAMILIES = \{(.*?)\};", text, re.S)[1]
+    assert dict(re.findall(r'(\w+): "(.*?)"', table)) == {one.family: one.title for one in BACKBONES}
+    assert title_of("wan") == "Wan" and title_of("one to come") == "one to come"
 
 
 def test_names_do_not_depend_on_wrapping(small) -> None:
@@ -143,7 +153,7 @@ def test_pattern_that_matches_nothing_lists_the_layers(small) -> None:
 
 
 def test_model_of_no_family_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match=r"^model: Linear has no temporal attention.*unet3d"):
+    with pytest.raises(InputError, match=r"^model: Linear has no temporal attention.*ModelScope, ZeroScope"):
         find_backbone(nn.Linear(2, 2))
 
 

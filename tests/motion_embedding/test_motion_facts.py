@@ -30,12 +30,20 @@ def test_the_size_is_that_of_the_file_but_for_its_header(tmp_path: Path, value: 
 def test_what_is_known_is_told() -> None:
     found = facts(motion(fps=16.0, training=TRAINING, boundary=0.875, values_error=0.4))
     assert found["frames"] == "6 latent, 21 of video"
-    assert (found["family"], found["layers"], found["rate"], found["prompt"]) == ("wan", "2", "16 fps", "a red car")
+    assert (found["family"], found["layers"], found["rate"], found["prompt"]) == ("Wan", "2", "16 fps", "a red car")
     assert found["size"] == "latent 20x30"
     assert found["trained"] == "120 of 200 steps, loss base, final loss 0.1235"
     assert found["holds"] == "0.06 M values, 0.12 MB saved full in half precision"
     assert "40%" in found["compact"] and "0.875" in found["two models"] and found["noise"].startswith("no ")
     assert "prompt: a red car\n" in as_text(found) + "\n"
+
+
+def test_the_file_it_was_read_from_is_told_until_it_is_edited(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    files.save(motion(), path, error=0.5)
+    loaded = files.load(path)
+    assert facts(loaded)["file"] == f"{path.stat().st_size / 1e3:.1f} kB"
+    assert "file" not in facts(loaded.replace(debias=Debias("difference"))) and "file" not in facts(motion())
 
 
 def test_what_is_not_known_is_left_out() -> None:

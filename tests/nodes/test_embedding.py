@@ -172,7 +172,9 @@ def test_a_layer_that_is_never_reached_is_warned_of(rig, motion, apply, caplog) 
 class TestRefusals:
     def test_another_family(self, rig, motion, apply) -> None:
         error = rig.part("motion_embedding.errors").InputError
-        with pytest.raises(error, match="learnt on a wan model, and the connected model is unet3d"):
+        with pytest.raises(
+            error, match=r"another kind of model \(Wan\) than the connected one \(ModelScope, ZeroScope\)"
+        ):
             apply(rig.model, motion.replace(backbone="wan"))
 
     def test_missing_layer(self, rig, motion, apply) -> None:

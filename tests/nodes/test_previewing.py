@@ -48,7 +48,7 @@ def test_it_gives_what_it_shows(node: Any, parts: ModuleType) -> None:
     output = node.execute(motion(parts))
     picture, text = output.args
     assert picture.shape[0] == 1 and picture.shape[2:] == (880, 3) and 0 <= picture.min() < picture.max() <= 1
-    assert "family: unet3d\nlayers: 3\nframes: 8\nrate: 8 fps" in text
+    assert "family: ModelScope, ZeroScope\nlayers: 3\nframes: 8\nrate: 8 fps" in text
     (shown,) = output.ui.as_dict()["images"]
     assert shown["filename"].endswith(".png")
 
