@@ -27,10 +27,10 @@ from .run import SCENES, shipped
 
 DOCS = ROOT / "js" / "docs"
 BASE = ROOT / ".cache" / "help_pictures"
-CLIP = "circle"
+CLIP, SAVED_AS = "circle", "circling"
 VIEW = (1400, 1500)
 SCALE, MARGIN, CORNER = 1.4, 34, (130, 230)
-COLOURS = 96
+LARGEST = 60_000  # bytes
 OURS = "ME_"
 PICTURED_ELSEWHERE = "ME_LoadVideoFrames"
 
@@ -72,7 +72,7 @@ LAST_FRAMES = """
 SIZES = {
     "ME_PreviewMotion": [440, 700],
     "ME_CompareVideos": [520, 430],
-    "ME_MeasureMotionTransfer": [440, 560],
+    "ME_MeasureMotionTransfer": [560, 700],
     "ME_TrainMotionEmbedding": [360, 760],
 }
 
@@ -101,21 +101,21 @@ def _default(kind: Any, options: Mapping[str, Any] = {}) -> Any:
     return options.get("default", choices[0] if choices else "")
 
 
-def learning(graph: Graph, file: str, **training: Any) -> tuple[str, str, str]:
-    """The model, the clip and its motion, as ids of nodes."""
+def learning(graph: Graph, name: str, file: str, saved_as: str, **training: Any) -> tuple[str, str, str]:
+    """The model, the shipped clip ``name`` and its motion, as ids of nodes."""
     model = graph.add("ME_LoadTextToVideoModel", folder=MODEL)
     clip = graph.add("ME_LoadVideoFrames", file=file, frames=8, width=64, height=64)
-    look = graph.add("CLIPTextEncode", clip=[model, 1], text=shipped(CLIP).prompt)
+    look = graph.add("CLIPTextEncode", clip=[model, 1], text=shipped(name).prompt)
     latents = graph.add("VAEEncode", pixels=[clip, 0], vae=[model, 2])
     known = {"model": [model, 0], "positive": [look, 0], "latents": [latents, 0], "fps": [clip, 2]}
     motion = graph.add("ME_TrainMotionEmbedding", **known, **training)
-    graph.add("ME_SaveMotionEmbedding", motion=[motion, 0], filename="circling", frames=[clip, 0])
+    graph.add("ME_SaveMotionEmbedding", motion=[motion, 0], filename=saved_as, frames=[clip, 0])
     return model, clip, motion
 
 
 def everything(graph: Graph, file: str, saved: str) -> None:
     """Every node of the pack, wired as a person would; those of models that are not here do not run."""
-    model, clip, motion = learning(graph, file)
+    model, clip, motion = learning(graph, CLIP, file, SAVED_AS)
     large = graph.add("ME_LoadVideoFrames", file=file, frames=8)
     graph.add("ME_PreviewMotion", motion=[motion, 0], frames=[large, 0])
     loaded = graph.add("ME_LoadMotionEmbedding", motion_embedding=saved)
@@ -152,13 +152,13 @@ def everything(graph: Graph, file: str, saved: str) -> None:
 def saved_before(server: Server, file: str) -> str:
     """A motion for the loader to list, quickly learnt: the name of its file."""
     graph = Graph(server.object_info())
-    learning(graph, file, steps=5)
+    learning(graph, CLIP, file, SAVED_AS, steps=5)
     server.run(graph.prompt)
-    return sorted((server.base / "models" / "motion_embeddings").glob("circling*"))[0].name
+    return sorted((server.base / "models" / "motion_embeddings").glob(f"{SAVED_AS}*"))[0].name
 
 
 def picture(page: Page, kind: str) -> bytes:
-    """The node with a margin, as a PNG of few colours."""
+    """The node with a margin, as a PNG."""
     width, height = page.evaluate(SHOW, [kind, SCALE, *CORNER])
     page.wait_for_timeout(1500)  # pictures and videos follow the canvas in later frames
     page.evaluate(LAST_FRAMES)
@@ -166,9 +166,17 @@ def picture(page: Page, kind: str) -> bytes:
     x, y = CORNER
     title = 30 * SCALE
     box = {"x": x - MARGIN, "y": y - title - MARGIN / 2, "width": width * SCALE + 2 * MARGIN}
-    shot = Image.open(io.BytesIO(page.screenshot(clip={**box, "height": height * SCALE + title + MARGIN})))
+    taken = page.screenshot(clip={**box, "height": height * SCALE + title + MARGIN})
+    shot = Image.open(io.BytesIO(taken)).convert("RGB")
+    whole = png(shot)
+    # The palette that is nowhere far off: a median cut tints the greys of a node beside a colourful picture.
+    palette = {"colors": 256, "method": Image.Quantize.MAXCOVERAGE, "kmeans": 8, "dither": Image.Dither.NONE}
+    return whole if len(whole) <= LARGEST else png(shot.quantize(**palette))
+
+
+def png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    shot.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -15,14 +15,14 @@ from playwright.sync_api import Page
 from motion_embedding.benchmark.workflow import load
 from tests.browser import open_editor
 
-from . import references
-from .host import MODEL, ROOT, WEIGHTS, Server, link_model, prepare_base
+from .help_pictures import LAST_FRAMES, Graph, learning
+from .host import ROOT, Server
 
 OUT = ROOT / "docs" / "tour"
 BASE = ROOT / ".cache" / "tour"
 LONG = 540_000  # milliseconds; a busy machine trains slowly
 QUALITY, LARGEST = 82, 80_000
-MARGIN, LEFT, TOP = 14, 90, 160
+MARGIN, LEFT, TOP = 14, 90, 220  # below the editor's own menus
 PREVIEW_STEPS = 20
 
 OPEN = """
@@ -112,10 +112,13 @@ class Tour:
     def __init__(self, page: Page, out: Path) -> None:
         self._page, self._out = page, out
 
-    def nodes(self, name: str, titles: Sequence[str], scale: float = 1.0) -> None:
-        """The nodes of those titles, alone."""
+    def nodes(self, name: str, titles: Sequence[str], scale: float = 1.0, at_end: bool = False) -> None:
+        """The nodes of those titles, alone; ``at_end``: their videos at the last frame, without buttons."""
         x, y, width, height = self._page.evaluate(SHOW, [titles, LEFT, TOP, MARGIN, scale])
         self._page.wait_for_timeout(1500)  # videos and pictures are drawn when they have been loaded
+        if at_end:
+            self._page.evaluate(LAST_FRAMES)
+            self._page.wait_for_timeout(1000)
         size = self._page.viewport_size or {"width": 0, "height": 0}
         width, height = min(width, size["width"] - x), min(height, size["height"] - y)
         self._take(name, {"x": x, "y": y, "width": width, "height": height})
@@ -140,10 +143,7 @@ class Tour:
 
 def train(page: Page, tour: Tour) -> None:
     """The clip with its film strip, the training while it runs, and what comes of it."""
-    settings = {
-        "Reference clip": {"file": "circle.mp4"},
-        "Learn the motion": {"preview_steps": PREVIEW_STEPS},
-    }
+    settings = {"Learn the motion": {"preview_steps": PREVIEW_STEPS}}
     page.evaluate(OPEN, [load(ROOT / "workflows" / "first_steps.json"), settings])
     page.wait_for_timeout(4000)
     tour.nodes("2_clip", ["Reference clip"])
@@ -157,7 +157,15 @@ def train(page: Page, tour: Tour) -> None:
     page.wait_for_timeout(2000)
     for title in ("Save without motion", "Save with motion"):
         page.evaluate(RESIZE, [title, [330, 430]])
-    tour.nodes("4_result", ["Save without motion", "Save with motion"], 0.8)
+    tour.nodes("4_result", ["Save without motion", "Save with motion"], 0.8, at_end=True)
+
+
+def learn_others(server: Server) -> None:
+    """Motions of two more clips, quickly learnt, for the browser to show."""
+    for name in ("bounce", "camera_pan"):
+        graph = Graph(server.object_info())
+        learning(graph, name, f"{name}.mp4", f"my_{name}", steps=20)
+        server.run(graph.prompt)
 
 
 def look_closer(page: Page, tour: Tour, results: Sequence[str]) -> None:
@@ -167,7 +175,7 @@ def look_closer(page: Page, tour: Tour, results: Sequence[str]) -> None:
     page.evaluate("() => { app.queuePrompt(0) }")
     page.wait_for_function("() => ended", timeout=LONG)
     page.wait_for_timeout(3000)
-    tour.nodes("5_compare", ["Compare"])
+    tour.nodes("5_compare", ["Compare"], at_end=True)
     tour.nodes("6_preview", ["Preview"])
     page.evaluate(SHOW, [["Motion"], LEFT, TOP, MARGIN, 1.0])
     page.wait_for_timeout(1000)
@@ -191,8 +199,6 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(BASE, ignore_errors=True)
-    link_model(prepare_base(BASE), WEIGHTS, MODEL)
-    shutil.copy(references.CLIPS / "circle.mp4", BASE / "input")
     with Server(BASE) as server, open_editor(server.address, 1500, 1000) as (page, _):
         tour = Tour(page, out)
         train(page, tour)
@@ -200,6 +206,7 @@ def main() -> None:
             str(sorted((BASE / "output").glob(f"motion/{name}_*.mp4"))[-1].relative_to(BASE / "output"))
             for name in ("without_motion", "with_motion")
         ]
+        learn_others(server)
         look_closer(page, tour, results)
         templates(page, tour)
 
