@@ -108,6 +108,11 @@ class Checkpoints:
         self.again = {"automatic": plan(costs, free), "none": set(), "all": every}[choice]
         return needed(costs, self.again)
 
+    def least(self) -> int:
+        """Bytes kept where every block runs again. After a call while measuring."""
+        costs = [*self.costs.values()]
+        return needed(costs, set(range(len(costs))))
+
     @contextmanager
     def around(self, reopened: Callable[[], AbstractContextManager]) -> Iterator[None]:
         """While open, the blocks do as chosen. reopened: what else has to be open when a block runs again."""
@@ -153,16 +158,15 @@ class Checkpoints:
             return run(*map(_copy, args), **{k: _copy(v) for k, v in kwargs.items()})
 
     def _measured(self, block: nn.Module, run: Callable, args: tuple, kwargs: dict) -> tuple[Cost, Any]:
-        """What it keeps when those of its inputs learn that it changes and gives back, or all where it gives none."""
-        inputs = [t for t in (*args, *kwargs.values()) if _is_float(t)]
-        shapes = {inputs[0].shape} if inputs else set()
-        while True:
-            cost, output = self._measured_once(block, run, args, kwargs, shapes)
-            given = {t.shape for t in _tensors(output)} & {t.shape for t in inputs}
-            wanted = given or {t.shape for t in inputs}
-            if wanted == shapes:
-                return cost, output
-            shapes = wanted
+        """What it keeps when those of its inputs learn that it changes and gives back, or the first if it gives none.
+
+        A prompt or a noise level goes into every block and comes out of none.
+        """
+        inputs = [t.shape for t in (*args, *kwargs.values()) if _is_float(t)]
+        learn = set(inputs[:1])
+        cost, output = self._measured_once(block, run, args, kwargs, learn)
+        given = {t.shape for t in _tensors(output)} & set(inputs) or learn
+        return (cost, output) if given == learn else self._measured_once(block, run, args, kwargs, given)
 
     def _measured_once(
         self, block: nn.Module, run: Callable, args: tuple, kwargs: dict, shapes: set[torch.Size]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import nn
@@ -36,6 +37,11 @@ def learnt_values(value_form: str, grid: tuple[int, int], frames: int, width: in
 def usable(free: int) -> int:
     """Bytes to plan with where ``free`` are free."""
     return int(_USABLE * free)
+
+
+def to_have(size: int) -> int:
+    """Bytes that have to be free for ``size`` of them to be planned with."""
+    return math.ceil(size / _USABLE)
 
 
 def learning(blocks: Sequence[nn.Module], chosen: Sequence[TemporalAttention]) -> list[nn.Module]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ import comfy.model_management
 import comfy.samplers
 import comfy.utils
 import torch
+from comfy.model_patcher import ModelPatcher
 
 from . import losses, memory
 from .backbones import Backbone, Call
@@ -101,7 +102,7 @@ class TrainingLoop(comfy.samplers.Sampler):
                 self._run(run, sampling, Noised.at(float(sampling.percent_to_sigma(0.5)), clip, torch.zeros_like(clip)))
             self.checkpoints.measuring = False
             self.trainable.allocate(clip.device, self.initial)
-            self._fit_into(comfy.model_management.get_free_memory(clip.device))
+            self._fit_into(clip.device, patchers)
             groups = self.trainable.groups(recipe.learning_rate, recipe.query_key_rate)
             optimiser = adamw(groups, recipe.learning_rate, recipe.weight_decay)
             computes = model_wrap.inner_model.manual_cast_dtype or model_wrap.inner_model.get_dtype()
@@ -143,12 +144,20 @@ class TrainingLoop(comfy.samplers.Sampler):
         percents = (spread(step, offset, low, high, self.recipe.focus) for step in range(self.recipe.steps))
         return [float(sampling.percent_to_sigma(percent)) for percent in percents]
 
-    def _fit_into(self, free: int) -> None:
-        """Settle what is kept for ``backward`` and log what training will need, ``free`` bytes being there."""
-        if self.checkpoints.blocks:
-            own = memory.of_values(sum(p.numel() for p in self.trainable.parameters()))
-            kept = self.checkpoints.choose(self.recipe.checkpointing, memory.usable(free) - own)
-            _log.info(memory.needs(own, kept, self.checkpoints, free))
+    def _fit_into(self, device: torch.device, patchers: Sequence[ModelPatcher]) -> None:
+        """Settle what is kept for ``backward`` and log what training will need.
+
+        patchers: in use. Other models that the host has on the ``device`` go where there is no room beside them.
+        """
+        if not self.checkpoints.blocks:
+            return
+        management, own = comfy.model_management, memory.of_values(sum(p.numel() for p in self.trainable.parameters()))
+        used = {id(patcher.model) for patcher in patchers}
+        loaded = [one for one in management.current_loaded_models if one.model and id(one.model.model) in used]
+        management.free_memory(memory.to_have(own + self.checkpoints.least()), device, keep_loaded=loaded)
+        free = management.get_free_memory(device)
+        kept = self.checkpoints.choose(self.recipe.checkpointing, memory.usable(free) - own)
+        _log.info(memory.needs(own, kept, self.checkpoints, free))
 
     def _choose(self, model: torch.nn.Module, options: dict) -> None:
         """Settle on the layers where they came with the sampling, and were not there to choose from before."""

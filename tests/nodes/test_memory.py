@@ -54,6 +54,26 @@ def test_the_free_memory_decides(
     assert again == {"none": 0, "all": total}[expected]
 
 
+def test_the_host_puts_other_models_away_where_there_is_no_room_beside_them(
+    joint: Joint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import comfy.model_management as management
+
+    memory, asked, free = joint.part("memory"), [], management.free_memory
+
+    def noted(size, device, keep_loaded=()):
+        asked.append((size, [one.model.model for one in keep_loaded]))
+        return free(size, device, keep_loaded)
+
+    monkeypatch.setattr(management, "free_memory", noted)
+    trained = joint.train(steps=1)
+    size, kept = asked[-1]
+    assert kept == [joint.model.model]
+    layers = trained.embedding.layers.values()
+    learnt = sum(t.numel() for layer in layers for t in (layer.query_key, *layer.value.values()))
+    assert memory.usable(size) >= memory.of_values(learnt) > 0
+
+
 def test_blocks_before_the_first_that_learns_are_not_counted(joint: Joint, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     joint.train(steps=1, layers=joint.layers[1])
