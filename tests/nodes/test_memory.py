@@ -7,6 +7,7 @@ import logging
 
 import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 
 from tests import small_hunyuan, small_wan
 from tests.joint_rig import Joint
@@ -41,6 +42,27 @@ def test_blocks_that_run_again_learn_the_same(joint: Joint, caplog: pytest.LogCa
         torch.testing.assert_close(layer.query_key, other.query_key, rtol=1e-3, atol=1e-5)
         for attention, value in layer.value.items():
             torch.testing.assert_close(value, other.value[attention], rtol=1e-3, atol=1e-5)
+
+
+def test_what_is_planned_for_is_what_is_kept(joint: Joint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes that a real step holds on to for ``backward``, each storage once; the blocks hold nearly all of them."""
+    loop, kept, planned = joint.part("training_loop").TrainingLoop, {}, []
+    predict, own = loop._predict, {p.untyped_storage()._cdata for p in joint.model.model.parameters()}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    def watched(self, *args):
+        planned.append(sum(cost.kept for cost in self.checkpoints.costs.values()))
+        with saved_tensors_hooks(note, lambda tensor: tensor):
+            return predict(self, *args)
+
+    monkeypatch.setattr(loop, "_predict", watched)
+    joint.train(steps=1, checkpointing="none")
+    assert 0.95 < planned[0] / sum(kept.values()) < 1.2
 
 
 @pytest.mark.parametrize(("free", "expected"), [(2**40, "none"), (0, "all")])
