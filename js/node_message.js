@@ -1,6 +1,7 @@
 /** A message on a node, in the editor's error colours. It takes no room where there is none, and is never saved. */
 
 import { passToCanvas } from "./canvas.js";
+import { drawWidgetsAgain } from "./late_widget.js";
 import { makeRoom } from "./room.js";
 
 /**
@@ -8,6 +9,7 @@ import { makeRoom } from "./room.js";
  */
 
 const NAME = "error";
+const OWN = "-1"; // as a subgraph lists what is on itself, not in it
 const MARGIN = 4;
 const LINE_HEIGHT = 16;
 const PADDING = 12;
@@ -15,6 +17,8 @@ const LETTER = 6.5;
 const HIGHEST = 240;
 /** @type {WeakMap<HostNode, NodeMessage>} */
 const shown = new WeakMap();
+/** @type {WeakSet<HostNode>} */
+const unlisted = new WeakSet();
 
 /**
  * @param {HostNode} node
@@ -34,7 +38,6 @@ class NodeMessage {
   /** @type {Line[]} */
   #lines = [];
   #widget;
-  #former;
   #text = document.createElement("div");
   #observer = new ResizeObserver(() => makeRoom(this.#node));
 
@@ -44,7 +47,6 @@ class NodeMessage {
    */
   constructor(node, lines) {
     this.#node = node;
-    this.#former = node.onSerialize;
     const element = document.createElement("div");
     element.className = "me-error";
     element.setAttribute("role", "alert");
@@ -66,15 +68,9 @@ class NodeMessage {
     });
     this.#widget.serialize = false;
     passToCanvas(element);
-    // A subgraph lists all that is on it.
-    node.onSerialize = (saved) => {
-      this.#former?.call(node, saved);
-      const listed = saved.properties?.proxyWidgets;
-      if (saved.properties && Array.isArray(listed)) {
-        saved.properties.proxyWidgets = listed.filter(([, name]) => name !== NAME);
-      }
-    };
+    if (!unlisted.has(node)) leaveOut(node);
     this.#observer.observe(this.#text);
+    drawWidgetsAgain(node);
     this.show(lines);
   }
 
@@ -92,7 +88,7 @@ class NodeMessage {
     this.#observer.disconnect();
     this.#mark(false);
     if (this.#node.widgets?.includes(this.#widget)) this.#node.removeWidget(this.#widget);
-    this.#node.onSerialize = this.#former;
+    drawWidgetsAgain(this.#node);
     makeRoom(this.#node);
   }
 
@@ -109,6 +105,22 @@ class NodeMessage {
       slot.hasErrors = isWrong && this.#lines.some((line) => line.input === slot.name);
     }
   }
+}
+
+/**
+ * A subgraph lists all that is on it. What it asks when it is saved stays: others may have come after us to be asked too.
+ * @param {HostNode} node
+ */
+function leaveOut(node) {
+  unlisted.add(node);
+  const { onSerialize } = node;
+  node.onSerialize = function (saved) {
+    onSerialize?.call(this, saved);
+    const listed = saved.properties?.proxyWidgets;
+    if (shown.has(node) && saved.properties && Array.isArray(listed)) {
+      saved.properties.proxyWidgets = listed.filter(([id, name]) => id !== OWN || name !== NAME);
+    }
+  };
 }
 
 /**
