@@ -45,9 +45,9 @@ def test_blocks_that_run_again_learn_the_same(joint: Joint, caplog: pytest.LogCa
 
 
 def test_what_is_planned_for_is_what_is_kept(joint: Joint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bytes that a real step holds on to for ``backward``, each storage once; the blocks hold nearly all of them."""
-    loop, kept, planned = joint.part("training_loop").TrainingLoop, {}, []
-    predict, own = loop._predict, {p.untyped_storage()._cdata for p in joint.model.model.parameters()}
+    """The bytes that a real step holds on to for ``backward``, each storage once; blocks hold nearly all of them."""
+    loop, own, kept, planned = joint.part("training_loop").TrainingLoop, set(), {}, []
+    predict = loop._predict
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -56,6 +56,7 @@ def test_what_is_planned_for_is_what_is_kept(joint: Joint, monkeypatch: pytest.M
         return tensor
 
     def watched(self, *args):
+        own.update(p.untyped_storage()._cdata for p in joint.model.model.parameters())
         planned.append(sum(cost.kept for cost in self.checkpoints.costs.values()))
         with saved_tensors_hooks(note, lambda tensor: tensor):
             return predict(self, *args)
