@@ -28,6 +28,8 @@ export class ClipPlayer {
     this.#video.addEventListener("error", () => this.#setPlayable(false));
     this.#video.addEventListener("loadedmetadata", () => this.#setPlayable(this.#video.videoWidth > 0));
     this.#video.addEventListener("loadeddata", () => this.seek(this.#begin));
+    // Where the part ends with the clip, and where nothing is drawn for so long, it stops before it can be turned back.
+    this.#video.addEventListener("ended", () => this.#again());
     this.#video.addEventListener("seeked", () => this.#onTime(this.#video.currentTime));
     for (const event of ["play", "pause"]) this.#video.addEventListener(event, () => this.#changed());
   }
@@ -63,13 +65,22 @@ export class ClipPlayer {
 
   toggle() {
     if (this.playing) this.#video.pause();
-    // Refused where the file has just been changed or removed: then there is nothing to play.
-    else if (this.playable) this.#video.play().catch(() => this.#onState());
+    else if (this.playable) this.#play();
   }
 
   dispose() {
     cancelAnimationFrame(this.#frame);
     this.#unload();
+  }
+
+  #play() {
+    // Refused where the file has just been changed or removed: then there is nothing to play.
+    this.#video.play().catch(() => this.#onState());
+  }
+
+  #again() {
+    this.seek(this.#begin);
+    this.#play();
   }
 
   #unload() {
@@ -87,6 +98,7 @@ export class ClipPlayer {
   }
 
   #changed() {
+    if (this.#video.ended) return; // it goes on at once
     cancelAnimationFrame(this.#frame);
     if (this.playing) this.#follow();
     this.#onState();
@@ -94,7 +106,8 @@ export class ClipPlayer {
 
   #follow() {
     const { currentTime, ended } = this.#video;
-    if (currentTime >= this.#end || currentTime < this.#begin - 0.1 || ended) this.seek(this.#begin);
+    if (ended) return;
+    if (currentTime >= this.#end || currentTime < this.#begin - 0.1) this.seek(this.#begin);
     this.#onTime(Math.max(this.#begin, Math.min(currentTime, this.#end)));
     this.#frame = requestAnimationFrame(() => this.#follow());
   }
