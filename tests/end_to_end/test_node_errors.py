@@ -16,7 +16,7 @@ from tests.motion_embedding.video_media import make_clip
 pytestmark = pytest.mark.browser
 
 CLIP = "three seconds.mp4"
-SETTLE = 500  # milliseconds that the page takes to measure its nodes
+A_WHILE = 500  # milliseconds in which nothing is to happen
 BUILD = """
 async (values) => {
   app.graph.clear()
@@ -41,9 +41,33 @@ CHANGE = """
   widget.callback?.(value)
 }
 """
+WIRE = """
+(name) => {
+  const other = LiteGraph.createNode('PrimitiveInt')
+  other.pos = [80, 700]
+  app.graph.add(other)
+  const [node] = app.graph.nodes
+  other.connect(0, node, node.inputs.findIndex((input) => input.name === name))
+}
+"""
 PUT = "([name, value]) => { app.graph.nodes[0].widgets.find((one) => one.name === name).value = value }"
 SAVED = "() => JSON.stringify(app.graph.serialize().nodes.map(({ size, widgets_values }) => [size, widgets_values]))"
 HEIGHTS = "() => app.graph.nodes.map((node) => Math.round(node.size[1]))"
+
+# The new renderer makes nodes as high as it finds that they need, some frames after they are there.
+MEASURED = f"""
+() => new Promise((resolve) => {{
+  let [heights, same] = ['', 0]
+  const look = () => {{
+    const now = JSON.stringify(({HEIGHTS})())
+    same = now === heights ? same + 1 : 0
+    heights = now
+    if (same < 20) requestAnimationFrame(look)
+    else resolve()
+  }}
+  look()
+}})
+"""
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
@@ -85,7 +109,7 @@ def screenshot(editor: tuple[Page, list[str], str], name: str) -> None:
 
 def test_what_the_host_refuses_stands_on_the_node(page: Page, editor: tuple[Page, list[str], str]) -> None:
     page.evaluate(BUILD, {"file": "none"})
-    page.wait_for_timeout(SETTLE)
+    page.evaluate(MEASURED)
     heights, saved = page.evaluate(HEIGHTS), page.evaluate(SAVED)
     queue(page)
     close_dialog(page)
@@ -94,8 +118,7 @@ def test_what_the_host_refuses_stands_on_the_node(page: Page, editor: tuple[Page
     assert page.evaluate(SAVED) == saved
     page.evaluate(CHANGE, ["file", CLIP])
     expect(messages(page)).to_have_count(0)
-    page.wait_for_timeout(SETTLE)
-    assert page.evaluate(HEIGHTS) == heights
+    page.wait_for_function(f"(heights) => JSON.stringify(({HEIGHTS})()) === JSON.stringify(heights)", arg=heights)
 
 
 def test_what_fails_while_running_stands_on_the_node(page: Page, editor: tuple[Page, list[str], str]) -> None:
@@ -133,7 +156,7 @@ def test_a_failure_of_another_graph_does_not_stand_here(page: Page) -> None:
     )
     page.wait_for_function("() => window.failed")
     close_dialog(page)
-    page.wait_for_timeout(SETTLE)
+    page.wait_for_timeout(A_WHILE)
     expect(messages(page)).to_have_count(0)
 
 
@@ -151,5 +174,16 @@ def test_a_failure_told_before_the_host_says_that_it_was_queued_stands(page: Pag
         }
         """
     )
-    page.wait_for_timeout(SETTLE)
+    page.wait_for_timeout(A_WHILE)
     expect(messages(page)).to_have_text("start: too late.")
+
+
+def test_it_comes_to_and_goes_from_a_node_that_has_been_edited(page: Page) -> None:
+    """From the first change of a value or a wire on, the new renderer draws a node from a copy of its widgets."""
+    page.evaluate(BUILD, {"file": CLIP, "start": 5})
+    page.evaluate(CHANGE, ["frames", 9])
+    queue(page)
+    close_dialog(page)
+    expect(messages(page)).to_be_visible()
+    page.evaluate(WIRE, "frames")
+    expect(messages(page)).to_have_count(0)

@@ -107,8 +107,8 @@ def place(page: Page, name: str, x: int) -> None:
     for attempt in range(10):
         page.mouse.dblclick(x, 500)
         try:
-            search.fill(name, timeout=3_000)
-            page.locator(".p-autocomplete-option", has_text=name).first.click(timeout=3_000)
+            search.fill(name, timeout=10_000)
+            page.locator(".p-autocomplete-option", has_text=name).first.click(timeout=10_000)
             break
         except TimeoutError:
             assert attempt < 9, f"{name} is not found"
