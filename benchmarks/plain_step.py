@@ -21,7 +21,7 @@ class Plain:
     """A query-key row per frame ``[1, F, C]`` a layer and values ``[h w, F, C]`` an attention, repeated over the input.
 
     The text is encoded in every step, AdamW takes many passes, and the weights are kept in float32 and cast where the
-    network computes in less.
+    network computes in less: those of ``network`` stay so.
 
     everywhere: whether every level (a block of a transformer) runs again in ``backward``; else none does.
     """
@@ -41,7 +41,8 @@ class Plain:
         self.lower = torch.autocast(network.device.type, network.dtype, enabled=computes)
         self.scaler = torch.amp.GradScaler(network.device.type, enabled=network.dtype == torch.float16)
         if computes:
-            network.module.float()
+            for module in network.modules:
+                module.float()
 
     @property
     def resting(self) -> int:

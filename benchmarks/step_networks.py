@@ -14,14 +14,25 @@ from motion_embedding.backbones import Backbone, Call, TemporalAttention, find_b
 from motion_embedding.motion_module import MotionModel
 from motion_embedding.motion_module_install import attached
 
-SIZES = ("tiny", "zeroscope", "svd", "animatediff", "wan1.3b")
+Extent = tuple[int, int, int]
+EXTENTS: dict[str, Extent] = {
+    "tiny": (8, 16, 16),
+    "zeroscope": (24, 40, 72),
+    "svd": (14, 72, 128),
+    "animatediff": (16, 64, 64),
+    "wan1.3b": (13, 60, 104),
+}
+"""Frames, height and width of the latent clip, as people make it."""
+SIZES = tuple(EXTENTS)
+REAL = SIZES[1:]
 
 
 @dataclass
 class Network:
     """latent: shape of the clip. text: shape of the encoded prompt. inputs: what else a call is given.
 
-    around: opened for every call. frames: of the clip where the latent does not say it.
+    around: opened for every call. channels: that the module sees, where they are more than the latent's.
+    drawn: whether the weights have been drawn already.
     """
 
     module: nn.Module
@@ -33,26 +44,36 @@ class Network:
     beside: Sequence[nn.Module] = ()
     around: Callable[[], AbstractContextManager] = nullcontext
     channels: int | None = None
+    drawn: bool = False
 
     def __post_init__(self) -> None:
-        for module in (self.module, *self.beside):
+        for module in self.modules:
             module.requires_grad_(False).eval()
             for parameter in module.parameters():
-                if not parameter.is_meta:
+                if not parameter.is_meta and not self.drawn:
                     nn.init.normal_(parameter, std=0.02)
         self.family: tuple[Backbone, list[TemporalAttention]] = find_backbone(self.module, beside=self.beside)
         self.call: Call = self.family[0].call(torch.empty(self.latent, device="meta"), (0,))
 
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        return (self.module, *self.beside)
+
+    @property
+    def weights(self) -> int:
+        """Bytes."""
+        return sum(t.nbytes for m in self.modules for t in (*m.parameters(), *m.buffers()))
+
     def noise(self) -> torch.Tensor:
         return torch.randn(self.latent, device=self.device, dtype=self.dtype)
 
-    def run(self, x: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """The prediction for noisy latents."""
+    def run(self, x: torch.Tensor, text: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """The prediction for noisy latents. inputs: besides those of the network."""
         batch = self.latent[0]
         if self.channels is not None:  # SVD sees its first frame beside every frame
             x = torch.cat([x, x], 1)[:, : self.channels]
         with self.around(), torch.device(self.device):
-            return self.module(x, torch.full((batch,), 500.0), text.expand(batch, -1, -1), **self.inputs)
+            return self.module(x, torch.full((batch,), 500.0), text.expand(batch, -1, -1), **self.inputs, **inputs)
 
     def prompt(self) -> torch.Tensor:
         return torch.randn(self.text, device=self.device, dtype=self.dtype)
@@ -62,11 +83,20 @@ def unet3d(
     device: torch.device, dtype: torch.dtype, latent: tuple[int, ...], text: int = 1024, **config: Any
 ) -> Network:
     """The text-to-video UNet; ZeroScope's where ``config`` does not say otherwise."""
+    return Network(_unet3d(device, dtype, text, **config), latent, (1, 77, text), device, dtype)
+
+
+def _unet3d(device: torch.device, dtype: torch.dtype, text: int = 1024, **config: Any) -> nn.Module:
     from motion_embedding.text_to_video_unet import TextToVideoUNet
 
     with torch.device(device):
-        module = TextToVideoUNet(cross_attention_dim=text, **{"attention_head_dim": 64, **config}).to(dtype)
-    return Network(module, latent, (1, 77, text), device, dtype)
+        return TextToVideoUNet(cross_attention_dim=text, **{"attention_head_dim": 64, **config}).to(dtype)
+
+
+def _narrow(device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """ZeroScope's layout, narrow."""
+    config = {"block_out_channels": (32, 64, 64, 64), "attention_head_dim": 16, "norm_num_groups": 8}
+    return _unet3d(device, dtype, 32, **config)
 
 
 def _host_unet(device: torch.device, dtype: torch.dtype, **config: Any) -> nn.Module:
@@ -80,57 +110,74 @@ def _host_unet(device: torch.device, dtype: torch.dtype, **config: Any) -> nn.Mo
     return UNetModel(**shape, **depth, **rest, legacy=False, **config, **made)
 
 
-def svd(device: torch.device, dtype: torch.dtype, frames: int = 14) -> Network:
+def _svd(device: torch.device, dtype: torch.dtype) -> nn.Module:
     video = {"extra_ff_mix_layer": True, "use_spatial_context": True, "video_kernel_size": [3, 1, 1]}
     mixing = {"merge_strategy": "learned_with_images", "merge_factor": 0.0, "use_temporal_resblock": True}
     more = {"use_temporal_attention": True, "disable_temporal_crossattention": False, "num_classes": "sequential"}
     heads = {"num_heads": -1, "num_head_channels": 64, "use_linear_in_transformer": True}
-    module = _host_unet(
+    return _host_unet(
         device, dtype, in_channels=8, context_dim=1024, adm_in_channels=768, **video, **mixing, **more, **heads
     )
-    inputs = {
-        "y": torch.zeros(frames, 768, device=device, dtype=dtype),
-        "num_video_frames": frames,
-        "image_only_indicator": torch.zeros(1, frames, device=device),
-    }
-    return Network(module, (frames, 4, 72, 128), (1, 1, 1024), device, dtype, inputs, channels=8)
 
 
-def animatediff(device: torch.device, dtype: torch.dtype, frames: int = 16) -> Network:
-    """SD1.5 with a motion model of version 3 beside it."""
+def _sd15(device: torch.device, dtype: torch.dtype) -> nn.Module:
     heads = {"num_heads": 8, "num_head_channels": -1, "use_linear_in_transformer": False}
-    module = _host_unet(device, dtype, in_channels=4, context_dim=768, use_temporal_attention=False, **heads)
+    return _host_unet(device, dtype, in_channels=4, context_dim=768, use_temporal_attention=False, **heads)
+
+
+def _motion_v3(device: torch.device, dtype: torch.dtype) -> nn.Module:
     widths = (320, 640, 1280, 1280)
-    motion = MotionModel(widths, widths[::-1], device=device, dtype=dtype)
-
-    @contextmanager
-    def beside() -> Iterator[None]:
-        with attached(module, motion, frames):
-            yield
-
-    return Network(module, (frames, 4, 64, 64), (1, 77, 768), device, dtype, beside=(motion,), around=beside)
+    return MotionModel(widths, widths[::-1], device=device, dtype=dtype)
 
 
-def wan(device: torch.device, dtype: torch.dtype) -> Network:
-    """1.3B at 832x480, 49 frames."""
+def _wan(device: torch.device, dtype: torch.dtype) -> nn.Module:
     import comfy.ops
     from comfy.ldm.wan.model import WanModel
 
     made = {"dtype": dtype, "device": device, "operations": comfy.ops.disable_weight_init}
-    module = WanModel(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30, **made)
-    return Network(module, (1, 16, 13, 60, 104), (1, 512, 4096), device, dtype)
+    return WanModel(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30, **made)
 
 
-def network(size: str, device: torch.device, dtype: torch.dtype) -> Network:
-    """One of :data:`SIZES`. Needs ComfyUI importable."""
-    if size == "tiny":
-        return small(device, dtype)
-    if size == "zeroscope":
-        return unet3d(device, dtype, (1, 4, 24, 40, 72))
-    return {"svd": svd, "animatediff": animatediff, "wan1.3b": wan}[size](device, dtype)
+_MODULES: dict[str, tuple[Callable[[torch.device, torch.dtype], nn.Module], ...]] = {
+    "tiny": (_narrow,),
+    "zeroscope": (_unet3d,),
+    "svd": (_svd,),
+    "animatediff": (_sd15, _motion_v3),  # SD1.5 with a motion model of version 3 beside it
+    "wan1.3b": (_wan,),
+}
+
+
+def network(
+    size: str, device: torch.device, dtype: torch.dtype, extent: Extent | None = None, of: Network | None = None
+) -> Network:
+    """One of :data:`SIZES`, for a clip of that extent. Needs ComfyUI importable.
+
+    of: a network of this size whose modules are taken, as they are by then, in place of new ones.
+    """
+    frames, height, width = extent or EXTENTS[size]
+    modules = of.modules if of else [make(device, dtype) for make in _MODULES[size]]
+    made = {"module": modules[0], "device": device, "dtype": dtype, "drawn": of is not None}
+    if size in ("tiny", "zeroscope"):
+        return Network(latent=(1, 4, frames, height, width), text=(1, 77, 32 if size == "tiny" else 1024), **made)
+    if size == "wan1.3b":
+        return Network(latent=(1, 16, frames, height, width), text=(1, 512, 4096), **made)
+    latent = (frames, 4, height, width)
+    if size == "svd":
+        inputs = {
+            "y": torch.zeros(frames, 768, device=device, dtype=dtype),
+            "num_video_frames": frames,
+            "image_only_indicator": torch.zeros(1, frames, device=device),
+        }
+        return Network(latent=latent, text=(1, 1, 1024), inputs=inputs, channels=8, **made)
+
+    @contextmanager
+    def beside() -> Iterator[None]:
+        with attached(modules[0], modules[1], frames):
+            yield
+
+    return Network(latent=latent, text=(1, 77, 768), beside=(modules[1],), around=beside, **made)
 
 
 def small(device: torch.device, dtype: torch.dtype, frames: int = 8, height: int = 16, width: int = 16) -> Network:
-    """ZeroScope's layout, narrow."""
-    config = {"block_out_channels": (32, 64, 64, 64), "attention_head_dim": 16, "norm_num_groups": 8}
-    return unet3d(device, dtype, (1, 4, frames, height, width), 32, **config)
+    """The narrow one."""
+    return network("tiny", device, dtype, (frames, height, width))

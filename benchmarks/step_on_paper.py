@@ -1,11 +1,9 @@
-"""Operations, traffic and memory of ZeroScope's training step at 576x320x24, from shapes without contents."""
+"""Operations, traffic and memory of a training step at a real size, from shapes without contents."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,11 +16,15 @@ from motion_embedding.install import Installation, Prepared
 from motion_embedding.memory import learning, of_values
 from motion_embedding.trainable import TrainableMotion
 
+from .devices import floors
 from .step_networks import Network, network
+from .tables import Table
 
 META, HALF = torch.device("meta"), torch.float16
-PEAK, BANDWIDTH = 989e12, 3.35e12  # of an H100, in half precision
-BUDGETS = {"none again": None, "for 12 GB": 6e9, "all again": 0.0}
+BUDGETS = {"none again": ("none", 0), "6 GB kept": ("automatic", 6e9), "all again": ("all", 0)}
+CHOICES = (("paper", "full"), ("recommended", "full"), ("recommended", "low rank 8"))
+KEYS = ("layers", "values", "again")
+_ADAMW = 28  # bytes for a value in one pass: it, its gradient and two moments read, all but the gradient written
 
 
 class Flash(torch.autograd.Function):
@@ -51,6 +53,13 @@ def as_flash() -> Iterator[None]:
         yield
 
 
+def _attention(run: Callable, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """PyTorch's, in place of the one the host has on a CPU, which asks how much memory there is."""
+    from comfy.ldm.modules.attention import attention_pytorch
+
+    return attention_pytorch(*args, **kwargs)
+
+
 class Traffic(TorchDispatchMode):
     """Bytes that the operations read and write, each by itself; views are free."""
 
@@ -66,15 +75,20 @@ class Traffic(TorchDispatchMode):
         return out
 
 
+_HOSTS = {"optimized_attention_override": _attention}
+
+
 class Step:
     """A step of training ``layers`` on a network without contents. value_form: as ``TrainableMotion`` takes it."""
 
     def __init__(self, net: Network, layers: str, value_form: str = "full") -> None:
         self.net, self.prepared = net, Prepared()
+        self.inputs = {} if hasattr(net.module, "transformer_in") else {"transformer_options": _HOSTS}
         backbone, attentions = net.family
         chosen = backbone.select(attentions, layers)
         self.trainable = TrainableMotion(chosen, value_form)
-        self.checkpoints = Checkpoints(learning(backbone.blocks(net.module), chosen))
+        blocks = backbone.blocks(net.module, net.beside)
+        self.checkpoints = Checkpoints(learning(blocks, chosen), backbone.in_place)
         self.checkpoints.measuring = True
         with torch.no_grad():
             self.forward()  # as it is written: the work of attention is known
@@ -84,13 +98,13 @@ class Step:
         kept = self.checkpoints.costs.items()
         self.checkpoints.costs = {i: Cost(cost.kept, cost.input, work[i]) for i, cost in kept}
         self.checkpoints.measuring = False
-        self.trainable.allocate(META)
+        self.learnt = sum(p.numel() for p in self.trainable.allocate(META))
 
     def forward(self) -> torch.Tensor:
         net = self.net
         motion = Installation(net.module, [self.trainable], net.call, self.prepared, net.family)
         with motion, self.checkpoints.around(lambda: motion):
-            return net.run(torch.empty(net.latent, dtype=HALF, device=META), net.prompt())
+            return net.run(torch.empty(net.latent, dtype=HALF, device=META), net.prompt(), **self.inputs)
 
     def flop(self) -> int:
         with FlopCounterMode(display=False) as counter:
@@ -98,44 +112,33 @@ class Step:
         return counter.get_total_flops()
 
     def traffic(self) -> int:
+        """Of forward and backward, every operation by itself, and of the optimiser in one pass."""
         with as_flash(), Traffic() as counter:
             self.forward().square().mean().backward()
-        return counter.bytes
+        return counter.bytes + _ADAMW * self.learnt
 
 
-def table() -> str:
-    net = network("zeroscope", META, HALF)
-    weights = sum(p.nbytes for p in net.module.parameters())
-    lines = [
-        "| layers | blocks again | kept | weights | the motion | peak | TFLOP | traffic | floors on an H100 |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for layers, value_form in (("paper", "full"), ("recommended", "full"), ("recommended", "low rank 8")):
+def table(size: str, card: str, speed: tuple[float | None, float | None]) -> Table:
+    """What a step of ``size`` takes. speed: operations and bytes a second of ``card``."""
+    net, rows = network(size, META, HALF), []
+    for layers, value_form in CHOICES:
         step = Step(net, layers, value_form)
-        learnt = of_values(sum(p.numel() for p in step.trainable.parameters()))
-        for name, budget in BUDGETS.items():
-            choice = "none" if budget is None else "automatic" if budget else "all"
-            kept = step.checkpoints.choose(choice, int(budget or 0))
-            again = f"{name}: {len(step.checkpoints.again)} of {len(step.checkpoints.blocks)}"
-            memory = [f"{n / 1e9:.1f} GB" for n in (kept, weights, learnt, kept + weights + learnt)]
+        learnt = of_values(step.learnt)
+        for name, (choice, budget) in BUDGETS.items():
+            kept = step.checkpoints.choose(choice, int(budget))
+            memory = [f"{n / 1e9:.1f} GB" for n in (kept, net.weights, learnt, kept + net.weights + learnt)]
             flop, traffic = step.flop(), step.traffic()
-            floors = f"{1e3 * flop / PEAK:.0f} ms, {1e3 * traffic / BANDWIDTH:.0f} ms"
-            cells = [
-                layers if value_form == "full" else f"{layers}, {value_form}",
-                again,
-                *memory,
-                f"{flop / 1e12:.1f}",
-                f"{traffic / 1e9:.0f} GB",
-                floors,
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+            again = f"{len(step.checkpoints.again)} of {len(step.checkpoints.blocks)}"
+            counted = f"{flop / 1e12:.1f}", f"{traffic / 1e9:.0f} GB"
+            rows.append((layers, value_form, name, again, *memory, *counted, floors(flop, traffic, speed)))
+    memory = ("kept", "weights", "the motion", "peak")
+    return Table((*KEYS, "blocks again", *memory, "TFLOP", "traffic", f"floors on {card}"), len(KEYS), tuple(rows))
 
 
-def put(path: Path, name: str, text: str) -> None:
-    """Set the part ``name`` of the page at ``path`` to ``text``."""
-    page = path.read_text("utf-8") if path.exists() else ""
-    part = f"## {name}\n\n{text}"
-    found = re.search(rf"## {re.escape(name)}\n.*?(?=\n## |\Z)", page, flags=re.S)
-    page = page[: found.start()] + part + page[found.end() :] if found else f"{page}\n{part}".lstrip()
-    path.write_text(page, "utf-8")
+def counted(page: str, layers: str, value_form: str, again: str) -> tuple[float, float] | None:
+    """Operations and bytes of a step as such a table on ``page`` has them; None if it has no such row."""
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if tuple(cells[: len(KEYS)]) == (layers, value_form, again):
+            return float(cells[-3]) * 1e12, float(cells[-2].removesuffix(" GB")) * 1e9
+    return None

@@ -1,245 +1,156 @@
 """What one training step costs, against a plain implementation of the published recipe in the same run.
 
-    python -m benchmarks.training_step [--size zeroscope --device cuda] [--out]
-    python -m benchmarks.training_step --paper [--out]
+    python -m benchmarks.training_step [--out]                                   how a narrow UNet's grows, on the CPU
+    python -m benchmarks.training_step --size zeroscope --device cuda [--out]    a real network, random weights
+    python -m benchmarks.training_step --size zeroscope --device cuda --sweep    how its cost grows with the clip
+    python -m benchmarks.training_step --paper [--size zeroscope] [--out]        counted from shapes alone
 
-Without a GPU, a narrow UNet of ZeroScope's layout is run at several frame counts, sizes and choices of layers. With
-one, ``--size`` runs a real network with random weights. ``--paper`` counts the operations and the memory of ZeroScope's
-step from its shapes alone. ``--out`` writes ``benchmarks/training_step.md``.
+A real size is run with nothing, with all, and with as much running again as leaves ``--keep`` gigabytes kept; ours
+before plain, each with the device to itself. The peak is of all that is allocated. Values in another form than full
+have no plain step, since the published recipe learns all of them; no text is encoded in the plain steps of Wan, whose
+encoder has billions of values, nor of Stable Video Diffusion, which reads none.
+
+``--paper`` counts operations, traffic and memory of a step, of every size if none is named. Where
+``benchmarks/training_step.md`` has these counts, a run on a GPU shows its floors: operations over the device's peak,
+bytes over its bandwidth. ``--out`` adds what was measured to that page, mode by mode; another device, type, choice of
+layers or form of values is another part of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import math
-import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
 from demo.host import ROOT
 from demo.tiny_animatediff.image_unet import import_comfyui
-from motion_embedding.checkpointing import Checkpoints
-from motion_embedding.install import Installation, Prepared
-from motion_embedding.memory import learning
-from motion_embedding.optimising import Arriving, adamw, descend
-from motion_embedding.trainable import TrainableMotion
+from motion_embedding.errors import InputError
+from motion_embedding.learnt_factors import rank_of
+from motion_embedding.spatial import DEGREES
 
-from . import step_on_paper
-from .devices import add_device, chosen_device
-from .plain_step import RATE, Plain
-from .step_networks import SIZES, Network, network, small
+from . import step_growth, step_on_paper
+from .devices import SPEEDS, add_device, add_speed, chosen_device, device_name, floors, speed_of
+from .step_modes import OURS, PLAIN, Choice, Row, alone, with_kept
+from .step_networks import REAL, SIZES, network
+from .tables import Cells, Table, keep, part, read
 
 OUT = ROOT / "benchmarks" / "training_step.md"
-PAPER, NEXT, ALL = "paper", "paper + next level", "recommended"
+CARD = "NVIDIA H100 80GB HBM3"
+Speed = tuple[float | None, float | None]
+log = logging.getLogger(__name__)
 
 
-class Ours:
-    """A step as ``training_loop`` takes it. checkpointing, free: as ``Checkpoints.choose``; text is encoded once."""
-
-    def __init__(self, network: Network, layers: str, checkpointing: str, free: int = 0) -> None:
-        self.network, self.prepared, self.prompt = network, Prepared(), network.prompt()
-        backbone, attentions = network.family
-        chosen = backbone.select(attentions, layers)
-        self.trainable = TrainableMotion(chosen)
-        blocks = backbone.blocks(network.module, network.beside)
-        self.checkpoints = Checkpoints(learning(blocks, chosen), backbone.in_place)
-        self.checkpoints.measuring = True
-        with torch.no_grad():
-            self.predict(network.noise())
-        self.checkpoints.measuring = False
-        self.kept = self.checkpoints.choose(checkpointing, free)
-        self.optimiser = adamw(self.trainable.allocate(network.device), RATE)
-        self.scaler = torch.amp.GradScaler(network.device.type, enabled=network.dtype == torch.float16)
-
-    @property
-    def resting(self) -> int:
-        """Bytes of the motion and its moments."""
-        return 12 * sum(p.numel() for p in self.trainable.parameters())
-
-    def predict(self, noisy: torch.Tensor) -> torch.Tensor:
-        net = self.network
-        motion = Installation(net.module, [self.trainable], net.call, self.prepared, net.family)
-        with motion, self.checkpoints.around(lambda: motion):
-            return net.run(noisy, self.prompt)
-
-    def step(self) -> float:
-        noise = self.network.noise()
-        loss = (self.predict(noise).float() - noise.float()).square().mean()
-        arriving = Arriving(loss)
-        self.scaler.scale(loss).backward()
-        value = arriving.get()
-        descend(self.optimiser, self.scaler)
-        self.scaler.update()
-        return value
+def on_paper(size: str) -> str:
+    """The part of the page that has the counts of ``size``."""
+    return f"{size} on paper"
 
 
-@dataclass(frozen=True)
-class Row:
-    """seconds: of a step, the median. peak: bytes at its worst moment, beside the weights.
-
-    resting: of them, what the motion takes between steps: itself, its moments, and gradients that are kept till later.
-    """
-
-    name: str
-    seconds: float
-    peak: int
-    resting: int
+def part_of(size: str, choice: Choice, dtype: torch.dtype, device: torch.device, what: str = "") -> str:
+    """The part of the page that a run belongs to."""
+    form = f"{choice.layers}, values {choice.value_form}, {str(dtype).removeprefix('torch.')}"
+    return f"{size}{what}, {form}, {device_name(device)}"
 
 
-def encoder(net: Network) -> Callable[[], torch.Tensor]:
-    """A text encoder of random weights, as deep and wide as ZeroScope's where the network is as large."""
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    width = net.text[-1]
-    shape = {"hidden_size": width, "intermediate_size": 4 * width, "max_position_embeddings": net.text[1]}
-    depth = {"num_hidden_layers": 23 if width > 512 else 4, "num_attention_heads": max(width // 64, 1)}
-    with torch.device(net.device):
-        model = CLIPTextModel(CLIPTextConfig(**shape, **depth)).eval().requires_grad_(False)
-        tokens = torch.zeros(net.text[:2], dtype=torch.long)
-    return lambda: model(tokens).last_hidden_state
+def table(rows: Sequence[Row], size: str, choice: Choice, speed: Speed) -> Table:
+    """speed: operations and bytes a second of the device."""
+    page = part(read(OUT), on_paper(size))
+    memory = ("peak", "its weights", "the rest", "the motion, between steps")
+    columns = ("mode", "step", *memory, "floors: operations, bytes", "times the larger")
+    return Table(columns, 1, tuple(_cells(row, page, choice, speed) for row in rows))
 
 
-def peak_of(step: Callable[[], float], device: torch.device) -> int:
-    """Bytes allocated at the worst moment of a step, above those before it."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step()
-        return torch.cuda.max_memory_allocated() - before
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        step()
-    now = worst = 0
-    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        now += event.nbytes()
-        worst = max(worst, now)
-    return worst
+def _cells(row: Row, page: str, choice: Choice, speed: Speed) -> Cells:
+    if math.isnan(row.seconds):
+        return (row.name, "out of memory", *["-"] * 6)
+    memory = (f"{size / 1e9:.2f} GB" for size in (row.peak, row.weights, row.beside, row.resting))
+    least, times = "-", "-"
+    counted = step_on_paper.counted(page, choice.layers, choice.value_form, row.again)
+    if counted and row.name not in PLAIN:
+        least = floors(*counted, speed)
+        if all(speed):
+            times = f"{row.seconds / max(amount / rate for amount, rate in zip(counted, speed, strict=True)):.1f}"
+    return (row.name, f"{row.seconds:.3f} s", *memory, least, times)
 
 
-def timed(step: Callable[[], float], device: torch.device) -> float:
-    """Seconds; on the CPU those of this process, since its cores may be shared."""
-    if device.type != "cuda":
-        begin = time.process_time()
-        step()
-        return time.process_time() - begin
-    torch.cuda.synchronize()
-    begin = time.perf_counter()
-    step()
-    torch.cuda.synchronize()
-    return time.perf_counter() - begin
+def paper(size: str, arguments: argparse.Namespace) -> None:
+    given = arguments.peak_tflops or arguments.bandwidth
+    card = f"{arguments.card}, as given" if given else arguments.card
+    counts = step_on_paper.table(size, card, speed_of(arguments.card, arguments))
+    print(f"## {on_paper(size)}\n\n{counts.text}")
+    if arguments.out:
+        keep(OUT, counts, on_paper(size))
 
 
-def compare(make: Callable[[], Network], layers: str, steps: int, modes: tuple[str, ...]) -> list[Row]:
-    """Steps taken in turn, so that what else the machine does meets all alike."""
-    runners, device = {}, make().device
-    for mode in modes:
-        net = make()
-        who, how = mode.split(", ")
-        if who == "plain":
-            runners[mode] = Plain(net, layers, how == "all again", encoder(net))
-        else:
-            runners[mode] = Ours(net, layers, {"none again": "none", "all again": "all"}[how])
-    times: dict[str, list[float]] = {mode: [] for mode in modes}
-    for runner in runners.values():
-        runner.step()
-    for _ in range(steps):
-        for mode, runner in runners.items():
-            times[mode].append(timed(runner.step, device))
-    return [
-        Row(mode, statistics.median(times[mode]), peak_of(runner.step, device) + runner.resting, runner.resting)
-        for mode, runner in runners.items()
-    ]
+def grow(size: str, device: torch.device, dtype: torch.dtype, choice: Choice, arguments: argparse.Namespace) -> None:
+    name, found = part_of(size, choice, dtype, device, " growing"), {}
+    for found in step_growth.run(size, device, dtype, choice, modes_of(arguments, [], choice), arguments.steps):
+        if arguments.out:
+            keep(OUT, step_growth.table(found), name)
+            keep(OUT, step_growth.fits(found, size, choice.layers), name)
+    print(f"## {name}\n\n{step_growth.table(found).text}\n{step_growth.fits(found, size, choice.layers).text}")
 
 
-MODES = ("plain, none again", "plain, all again", "ours, none again", "ours, all again")
+def one(size: str, device: torch.device, dtype: torch.dtype, choice: Choice, arguments: argparse.Namespace) -> None:
+    half = dtype in (torch.float16, torch.bfloat16)
+    name, speed = part_of(size, choice, dtype, device), speed_of(device_name(device), arguments, half)
+    net, rows = network(size, device, dtype), []
+    for mode in modes_of(arguments, arguments.keep, choice):
+        rows.append(alone(mode, net, choice, arguments.steps))
+        log.warning("%s: %.3f s, %.2f GB", mode, rows[-1].seconds, rows[-1].peak / 1e9)
+        if arguments.out:
+            keep(OUT, table(rows, size, choice, speed), name)
+    print(f"## {name}\n\n{table(rows, size, choice, speed).text}")
 
 
-def exponent(sizes: list[float], costs: list[float]) -> float:
-    """The power of the size that the cost grows with: the slope of a line through their logarithms."""
-    x, y = [math.log(s) for s in sizes], [math.log(c) for c in costs]
-    mx, my = statistics.mean(x), statistics.mean(y)
-    return sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum((a - mx) ** 2 for a in x)
+def modes_of(arguments: argparse.Namespace, kept: Sequence[float], choice: Choice) -> list[str]:
+    """Ours first: a plain step changes the weights of its network."""
+    plain = [] if arguments.ours or choice.value_form != "full" else PLAIN
+    return [*OURS, *map(with_kept, kept), *plain]
 
 
-def cells(rows: list[Row]) -> str:
-    return " | ".join(f"{1e3 * row.seconds:.0f} ms, {row.peak / 1e6:.0f} MB" for row in rows)
-
-
-def sweep(steps: int) -> str:
-    """The narrow UNet at several sizes."""
-    device, base = torch.device("cpu"), {"frames": 8, "height": 16, "width": 16}
-    cases = [
-        ("frames", [{"frames": f} for f in (4, 8, 16)]),
-        ("size", [{"height": n, "width": n} for n in (8, 16, 24)]),
-    ]
-    lines = [f"| {' | '.join(['clip', 'layers', *MODES])} |", "|" + "---|" * (2 + len(MODES))]
-    fits = []
-    for name, changes in cases:
-        found: list[list[Row]] = []
-        for change in changes:
-            shape = {**base, **change}
-            found.append(compare(lambda shape=shape: small(device, torch.float32, **shape), ALL, steps, MODES))
-            lines.append(f"| {shape['width']}x{shape['height']}x{shape['frames']} | {ALL} | {cells(found[-1])} |")
-        sizes = [float(math.prod(change.values())) for change in changes]
-        for i, mode in enumerate(MODES):
-            powers = [exponent(sizes, [cost(rows[i]) for rows in found]) for cost in (_seconds, _peak)]
-            fits.append(f"| {name} | {mode} | {powers[0]:.2f} | {powers[1]:.2f} |")
-    for layers in (PAPER, NEXT):
-        rows = compare(lambda: small(device, torch.float32, **base), layers, steps, MODES)
-        lines.append(f"| 16x16x8 | {layers} | {cells(rows)} |")
-    head = ["", "| grows with | step | time ~ n^ | peak ~ n^ |", "|---|---|---|---|"]
-    return "\n".join([*lines, *head, *fits]) + "\n"
-
-
-def _seconds(row: Row) -> float:
-    return row.seconds
-
-
-def _peak(row: Row) -> float:
-    return float(row.peak)
-
-
-def one(size: str, device: torch.device, dtype: torch.dtype, layers: str, steps: int) -> str:
-    """A real network."""
-    rows: list[Row] = []
-    for mode in MODES:  # one at a time: two do not fit beside each other
-        try:
-            rows += compare(lambda: network(size, device, dtype), layers, steps, (mode,))
-        except torch.OutOfMemoryError:
-            rows.append(Row(mode, math.nan, 0, 0))
-    lines = [f"| {size}, {layers} | step | peak of a step | the motion, between steps |", "|---|---|---|---|"]
-    lines += [f"| {r.name} | {r.seconds:.3f} s | {r.peak / 1e9:.2f} GB | {r.resting / 1e9:.2f} GB |" for r in rows]
-    return "\n".join(lines) + "\n"
+def check(parser: argparse.ArgumentParser, size: str, choice: Choice) -> None:
+    """A usage error for what could not be learnt, before a network is built that takes minutes."""
+    form = choice.value_form
+    if form != "full" and form not in DEGREES and not rank_of(form):
+        parser.error(f"--value-form: {form!r} is none of full, {', '.join(DEGREES)} and low rank N")
+    backbone, attentions = network(size, step_on_paper.META, step_on_paper.HALF).family
+    try:
+        backbone.select(attentions, choice.layers)
+    except InputError as error:
+        parser.error(f"--layers: {error}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="tiny")
+    parser.add_argument("--size", choices=SIZES, help="a network (tiny; with --paper all real ones)")
     add_device(parser)
-    parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
-    parser.add_argument("--layers", default=PAPER)
+    parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], help="(float16 on a GPU, else float32)")
+    parser.add_argument("--layers", help="a preset or patterns (paper; recommended with --sweep)")
+    parser.add_argument("--value-form", default="full", help="as the training node has it (full)")
+    parser.add_argument("--keep", type=float, nargs="*", default=[6.0], help="GB kept for backward, a mode each (6)")
+    parser.add_argument("--ours", action="store_true", help="without the plain steps")
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--paper", action="store_true", help="count ZeroScope's step from its shapes")
-    parser.add_argument("--out", action="store_true", help=f"write {OUT.name}")
+    parser.add_argument("--sweep", action="store_true", help="how the cost grows (the tiny network on the CPU: always)")
+    parser.add_argument("--paper", action="store_true", help="count a step from its shapes")
+    parser.add_argument("--card", choices=list(SPEEDS), default=CARD, help=f"whose floors --paper has ({CARD})")
+    add_speed(parser)
+    parser.add_argument("--out", action="store_true", help=f"add to {OUT.name}")
     arguments = parser.parse_args()
-    device = chosen_device(parser, arguments)
+    device, size = chosen_device(parser, arguments), arguments.size or "tiny"
     import_comfyui()
     torch.set_num_threads(1)
     if arguments.paper:
-        name, text = "on paper", step_on_paper.table()
-    elif arguments.size == "tiny" and device.type == "cpu":
-        name, text = "narrow UNet", sweep(arguments.steps)
-    else:
-        name = f"{arguments.size} on {device.type}"
-        text = one(arguments.size, device, getattr(torch, arguments.dtype), arguments.layers, arguments.steps)
-    print(text)
-    if arguments.out:
-        step_on_paper.put(OUT, name, text)
+        for size in [arguments.size] if arguments.size else REAL:
+            paper(size, arguments)
+        return
+    growing = arguments.sweep or (size == "tiny" and device.type == "cpu")
+    choice = Choice(arguments.layers or ("recommended" if growing else "paper"), arguments.value_form)
+    check(parser, size, choice)
+    dtype = getattr(torch, arguments.dtype or ("float16" if device.type == "cuda" else "float32"))
+    (grow if growing else one)(size, device, dtype, choice, arguments)
 
 
 if __name__ == "__main__":
