@@ -2,6 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { asOneChange, passToCanvas } from "./canvas.js";
+import { takePlace } from "./late_widget.js";
 import { browseMotions } from "./motion_browser.js";
 import { ENDING, LOADER, isMotion, uploadMotion } from "./motion_files.js";
 import { MotionPanel } from "./motion_panel.js";
@@ -68,6 +69,7 @@ function follow(node, panel) {
     onConfigure?.apply(this, args);
     const height = node.computeSize()[1];
     if (node.size[1] < height) node.setSize([node.size[0], height]); // graphs from before there was a picture
+    takePlace(node, panel.element);
     panel.refresh();
   };
   node.onConnectionsChange = function (...args) {

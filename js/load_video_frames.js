@@ -2,6 +2,7 @@
 
 import { passToCanvas } from "./canvas.js";
 import { ClipPanel } from "./clip_panel.js";
+import { takePlace } from "./late_widget.js";
 import { addUpload } from "./upload.js";
 
 export const NODE = "ME_LoadVideoFrames";
@@ -77,6 +78,7 @@ function followNode(node, panel) {
   const { onConfigure, onConnectionsChange, onRemoved } = node;
   node.onConfigure = function (...args) {
     onConfigure?.apply(this, args);
+    takePlace(node, panel.element);
     panel.refresh();
   };
   node.onConnectionsChange = function (...args) {

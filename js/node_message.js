@@ -1,7 +1,7 @@
 /** A message on a node, in the editor's error colours. It takes no room where there is none, and is never saved. */
 
 import { passToCanvas } from "./canvas.js";
-import { drawWidgetsAgain } from "./late_widget.js";
+import { drawWidgetsAgain, takePlace } from "./late_widget.js";
 import { makeRoom } from "./room.js";
 
 /**
@@ -71,6 +71,7 @@ class NodeMessage {
     if (!unlisted.has(node)) leaveOut(node);
     this.#observer.observe(this.#text);
     drawWidgetsAgain(node);
+    takePlace(node, element);
     this.show(lines);
   }
 

@@ -3,7 +3,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { asOneChange, passToCanvas } from "./canvas.js";
-import { drawWidgetsAgain } from "./late_widget.js";
+import { drawWidgetsAgain, takePlace } from "./late_widget.js";
 import { makeRoom } from "./room.js";
 import { TrainingPanel } from "./training_panel.js";
 import { choose } from "./upload.js";
@@ -142,6 +142,7 @@ function addPanel(node) {
   widget.serialize = false;
   passToCanvas(panel.element);
   drawWidgetsAgain(node);
+  takePlace(node, panel.element);
   const { onRemoved } = node;
   node.onRemoved = function (...args) {
     onRemoved?.apply(this, args);
