@@ -5,22 +5,18 @@ import { app } from "../../scripts/app.js";
 const MIDDLE = 1;
 const MIDDLE_HELD = 4;
 
-/** What follows, until {@link endChange}, is one step for undo: the host itself sees only what mouse and keys do. */
-export function beginChange() {
-  app.canvas.emitBeforeChange();
-}
-
-export function endChange() {
-  app.canvas.emitAfterChange();
+/** What has changed until now is one step for undo: the host itself sees only what mouse and keys do. */
+export function noteChange() {
+  asOneChange(() => {});
 }
 
 /** @param {() => void} change one step for undo */
 export function asOneChange(change) {
-  beginChange();
+  app.canvas.emitBeforeChange();
   try {
     change();
   } finally {
-    endChange();
+    app.canvas.emitAfterChange();
   }
 }
 

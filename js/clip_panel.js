@@ -76,6 +76,7 @@ export class ClipPanel {
     clearTimeout(this.#timer);
     this.#asked++;
     this.#observer.disconnect();
+    this.#strip.dispose();
     this.#player.dispose();
   }
 

@@ -1,6 +1,6 @@
 /** A film strip with a range on it: two handles, and the part between them to move it whole. */
 
-import { asOneChange, beginChange, endChange } from "./canvas.js";
+import { asOneChange, noteChange } from "./canvas.js";
 import * as range from "./clip_range.js";
 import { word } from "./words.js";
 
@@ -22,6 +22,8 @@ export class FilmStrip {
   #choice = null;
   /** @type {Rate | null} */
   #clip = null;
+  /** @type {AbortController | null} */
+  #drag = null;
   #onChange;
 
   /** @param {(change: {start: number, frames: number}, part: Part) => void} onChange */
@@ -31,7 +33,10 @@ export class FilmStrip {
     this.element.append(this.#pictures, this.#parts.range, this.#playhead, this.#parts.start, this.#parts.end);
     this.element.addEventListener("pointerdown", (event) => this.#grab(event));
     this.element.addEventListener("keydown", (event) => this.#key(event));
-    this.#image.addEventListener("load", () => this.draw());
+  }
+
+  dispose() {
+    this.#drag?.abort();
   }
 
   /**
@@ -40,6 +45,9 @@ export class FilmStrip {
    */
   show(address, count) {
     this.#count = count;
+    this.#pictures.width = 0; // what was there is of another clip
+    this.#image = new Image();
+    this.#image.addEventListener("load", () => this.draw());
     this.#image.src = address;
   }
 
@@ -106,20 +114,22 @@ export class FilmStrip {
     const from = part === "end" ? end : begin;
     const offset = onPart ? pressed - from : 0;
     const move = (/** @type {PointerEvent} */ moved) => {
+      if (moved.pointerId !== event.pointerId || !this.element.clientWidth) return;
       this.#onChange(CHANGES[part](choice, clip, this.#time(moved, clip) - offset), part);
     };
-    const target = this.element;
-    beginChange();
-    target.setPointerCapture(event.pointerId);
-    target.addEventListener("pointermove", move);
-    const release = () => {
-      target.removeEventListener("pointermove", move);
-      target.removeEventListener("pointerup", release);
-      target.removeEventListener("pointercancel", release);
-      endChange();
+    this.element.setPointerCapture(event.pointerId);
+    this.#drag?.abort();
+    this.#drag = new AbortController();
+    const { signal } = this.#drag;
+    const release = (/** @type {PointerEvent} */ released) => {
+      if (released.pointerId !== event.pointerId) return;
+      this.#drag?.abort();
+      noteChange();
     };
-    target.addEventListener("pointerup", release);
-    target.addEventListener("pointercancel", release);
+    // Wherever the pointer is let go: the strip may be elsewhere in the page by then, or gone.
+    window.addEventListener("pointermove", move, { capture: true, signal });
+    window.addEventListener("pointerup", release, { capture: true, signal });
+    window.addEventListener("pointercancel", release, { capture: true, signal });
     if (!onPart) move(event);
   }
 

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 
 CLIP_SHOWN = ["ME_LoadVideoFrames", "PreviewImage"]
 MOTION_SAVED = ["ME_LoadMotionEmbedding", "ME_SaveMotionEmbedding"]
+MOTION_TRAINED = ["ME_LoadMotionEmbedding", "ME_TrainMotionEmbedding"]
 CLIP = "three seconds.mp4"
 BUILD = """
 async ([types, values]) => {
@@ -27,7 +28,7 @@ async ([types, values]) => {
     return node
   })
   for (const widget of first.widgets) if (widget.name in values) widget.value = values[widget.name]
-  first.connect(0, second, 0)
+  first.connectByType(0, second, first.outputs[0].type)
   app.canvas.ds.scale = 1
   app.canvas.ds.offset = [0, 0]
   app.graph.setDirtyCanvas(true, true)
@@ -57,17 +58,21 @@ WRAP = """
 # The new renderer makes a node as high as it finds that it needs, some frames after the node is there.
 MEASURED = """
 () => new Promise((resolve) => {
-  let [height, same] = [0, 0]
+  let [heights, same] = ['', 0]
   const look = () => {
-    const [{ size }] = app.graph.nodes
-    same = size[1] === height ? same + 1 : 0
-    height = size[1]
+    const now = String(app.graph.nodes.map(({ size }) => size[1]))
+    same = now === heights ? same + 1 : 0
+    heights = now
     if (same < 20) requestAnimationFrame(look)
     else resolve()
   }
   look()
 })
 """
+# The host has brought a node to the front that was clicked on.
+FRAMES = "app.graph.findNodesByType('ME_LoadVideoFrames')[0]?.widgets.find((one) => one.name === 'frames').value"
+CHECK_STATE = "() => app.extensionManager.workflow.activeWorkflow.changeTracker.checkState()"
+TRAINING = {"run": "r", "steps": 9, "losses": [0.5, 0.25], "each": 1, "loss": 0.25, "seconds": 4, "left": 14}
 TELL = "([kind, detail]) => { app.api.dispatchCustomEvent(kind, detail) }"
 
 
@@ -97,6 +102,24 @@ def close_dialog(page: Page) -> None:
     expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+
+
+def hold_end(page: Page, to: float) -> None:
+    """Take the end of the clip's chosen part to the share ``to`` of the strip, and do not let go."""
+    strip, end = (page.locator(name).bounding_box() for name in (".me-strip", ".me-strip-end"))
+    middle = strip["y"] + strip["height"] / 2
+    page.mouse.move(end["x"] + end["width"] / 2, middle)
+    page.mouse.down()
+    page.mouse.move(strip["x"] + strip["width"] * to, middle, steps=4)
+
+
+def show_clip(page: Page) -> None:
+    """A node whose clip of 60 frames is there to be trimmed, 8 of them chosen, and the state that undo leads to."""
+    page.evaluate(BUILD, [CLIP_SHOWN, {"file": CLIP}])
+    expect(page.locator(".me-clip-plan")).to_contain_text("8 frames")
+    expect(page.locator(".me-strip-end")).to_be_visible()
+    page.evaluate(MEASURED)
+    page.evaluate(CHECK_STATE)
 
 
 def test_a_failure_is_gone_once_the_node_runs_again(page: Page) -> None:
@@ -130,3 +153,57 @@ def test_the_room_of_every_message_is_left_out_of_files(page: Page) -> None:
         page.wait_for_function(f"() => ({HEIGHT})() === {height}")
         assert page.evaluate(SAVED_HEIGHT) == height
     assert page.evaluate("() => app.graph.nodes[0].serialize().properties.another_pack")
+
+
+def test_undo_goes_on_after_an_undo_in_the_midst_of_a_drag(page: Page) -> None:
+    """The strip that is held goes away with its node."""
+    show_clip(page)
+    hold_end(page, 2 / 3)
+    page.mouse.up()
+    page.wait_for_function(f"() => {FRAMES} > 35")
+    hold_end(page, 1 / 3)
+    page.wait_for_function(f"() => {FRAMES} < 25")
+    page.keyboard.press("Control+z")
+    page.wait_for_function(f"() => {FRAMES} === 8")
+    expect(page.locator(".me-strip-end")).to_be_visible()
+    page.evaluate(MEASURED)
+    page.mouse.up()
+    assert page.evaluate(FRAMES) == 8
+    hold_end(page, 1 / 2)
+    page.mouse.up()
+    page.wait_for_function(f"() => {FRAMES} > 25")
+    page.keyboard.press("Control+z")
+    page.wait_for_function(f"() => {FRAMES} === 8")
+
+
+def test_undo_goes_on_after_the_node_is_deleted_in_the_midst_of_a_drag(page: Page) -> None:
+    show_clip(page)
+    page.evaluate("() => app.canvas.selectNode(app.graph.nodes[0])")
+    hold_end(page, 2 / 3)
+    page.wait_for_function(f"() => {FRAMES} > 35")
+    page.keyboard.press("Delete")
+    page.wait_for_function("() => app.graph.nodes.length === 1")
+    page.mouse.up()
+    page.keyboard.press("Control+z")
+    page.wait_for_function("() => app.graph.nodes.length === 2")
+
+
+def test_what_is_shown_after_an_undo_is_of_the_nodes_that_are_there(page: Page) -> None:
+    """An undo makes them anew; the new renderer takes them for those that it has drawn."""
+    gone = page.locator(".me-motion-kind")
+    page.evaluate(BUILD, [MOTION_TRAINED, {"motion_embedding": "one.safetensors"}])
+    page.evaluate(MEASURED)
+    train, workflow = page.evaluate("() => [String(app.graph.nodes[1].id), app.graph.id]")
+    page.evaluate(CHECK_STATE)
+    page.evaluate(CHANGE, ["motion_embedding", "another.safetensors"])
+    page.evaluate(CHECK_STATE)
+    expect(gone).to_contain_text("another.safetensors is gone")
+    page.evaluate(TELL, ["motion_embeddings.training", {**TRAINING, "node": train, "workflow": workflow, "step": 2}])
+    expect(page.locator(".me-training")).to_contain_text("Step 2 of 9")
+    page.mouse.click(1000, 800)
+    page.keyboard.press("Control+z")
+    expect(gone).to_contain_text("one.safetensors is gone")
+    page.evaluate(CHANGE, ["motion_embedding", "third.safetensors"])
+    expect(gone).to_contain_text("third.safetensors is gone")
+    page.evaluate(TELL, ["motion_embeddings.training", {**TRAINING, "node": train, "workflow": workflow, "step": 3}])
+    expect(page.locator(".me-training")).to_contain_text("Step 3 of 9")
