@@ -4,6 +4,7 @@ import { pictureAddress } from "./motion_files.js";
 
 /** @typedef {import("./motion_files.js").MotionFile} MotionFile */
 
+const NODE = 124 / 88; // the shape of the box on a node, which has none while it is off the screen
 /** @type {WeakMap<Element, () => void>} */
 const waiting = new WeakMap();
 
@@ -29,7 +30,7 @@ export function motionPicture(file, seen) {
   strip.addEventListener("load", () => {
     const shape = strip.naturalWidth / file.pictures / strip.naturalHeight;
     frame.style.aspectRatio = String(shape);
-    frame.classList.toggle("me-motion-wide", shape > box.clientWidth / box.clientHeight);
+    frame.classList.toggle("me-motion-wide", shape > (box.clientWidth / box.clientHeight || NODE));
   });
   strip.addEventListener("error", () => box.classList.add("me-motion-blank"));
   const fetch = () => {
