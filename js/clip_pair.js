@@ -11,7 +11,9 @@ export class ClipPair {
   #image = new Image();
   #frames = 0;
   #shown = 0;
+  #rate = 0;
   #timer = 0;
+  #still = matchMedia("(prefers-reduced-motion: reduce)");
 
   /** @param {() => void} onLoad its pictures are there, and with them its height */
   constructor(onLoad) {
@@ -23,15 +25,12 @@ export class ClipPair {
   /** @param {Strip | undefined} strip */
   show(strip) {
     this.element.hidden = !strip;
-    clearInterval(this.#timer);
-    if (!strip) return;
-    const address = `data:image/jpeg;base64,${strip.jpeg}`;
-    if (this.#image.src !== address) this.#image.src = address;
-    this.#frames = strip.frames;
-    this.#timer = setInterval(() => {
-      this.#shown++;
-      this.draw();
-    }, 1000 / strip.rate);
+    if (strip) {
+      const address = `data:image/jpeg;base64,${strip.jpeg}`;
+      if (this.#image.src !== address) this.#image.src = address;
+      this.#frames = strip.frames;
+    }
+    this.#play(strip?.rate ?? 0);
   }
 
   /**
@@ -46,7 +45,7 @@ export class ClipPair {
   }
 
   dispose() {
-    clearInterval(this.#timer);
+    this.#play(0);
   }
 
   draw() {
@@ -67,5 +66,19 @@ export class ClipPair {
       const left = begins + (half - across) / 2;
       context.drawImage(this.#image, from, side * row, tile, row, left, (height - down) / 2, across, down);
     }
+  }
+
+  /** @param {number} rate pictures in a second; what plays at it goes on, however often it is shown again */
+  #play(rate) {
+    if (rate === this.#rate) return;
+    this.#rate = rate;
+    clearInterval(this.#timer);
+    if (rate) this.#timer = setInterval(() => this.#step(), 1000 / rate);
+  }
+
+  #step() {
+    if (this.#still.matches) return;
+    this.#shown++;
+    this.draw();
   }
 }

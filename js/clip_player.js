@@ -107,8 +107,22 @@ export class ClipPlayer {
   #follow() {
     const { currentTime, ended } = this.#video;
     if (ended) return;
+    if (!isSeen(this.element.parentElement)) {
+      this.#video.pause();
+      return;
+    }
     if (currentTime >= this.#end || currentTime < this.#begin - 0.1) this.seek(this.#begin);
     this.#onTime(Math.max(this.#begin, Math.min(currentTime, this.#end)));
     this.#frame = requestAnimationFrame(() => this.#follow());
   }
+}
+
+/**
+ * Whether any of it is on the screen; nothing of a node is that is in a graph that is not shown.
+ * @param {HTMLElement | null} element
+ */
+function isSeen(element) {
+  if (!element?.clientWidth) return false;
+  const { left, right, top, bottom } = element.getBoundingClientRect();
+  return right > 0 && bottom > 0 && left < window.innerWidth && top < window.innerHeight;
 }

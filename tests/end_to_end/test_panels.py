@@ -73,6 +73,27 @@ MEASURED = """
 FRAMES = "app.graph.findNodesByType('ME_LoadVideoFrames')[0]?.widgets.find((one) => one.name === 'frames').value"
 CHECK_STATE = "() => app.extensionManager.workflow.activeWorkflow.changeTracker.checkState()"
 TRAINING = {"run": "r", "steps": 9, "losses": [0.5, 0.25], "each": 1, "loss": 0.25, "seconds": 4, "left": 14}
+# Reports that come faster than the pictures play, each with the same pictures; notes which of them are drawn.
+REPORT_OFTEN = """
+(report) => {
+  const strip = document.createElement('canvas')
+  Object.assign(strip, { width: 4 * 8, height: 2 * 8 })
+  const [, jpeg] = strip.toDataURL('image/jpeg').split(',')
+  window.drawn = []
+  const draw = CanvasRenderingContext2D.prototype.drawImage
+  CanvasRenderingContext2D.prototype.drawImage = function (image, left, ...rest) {
+    if (this.canvas.matches('.me-training-clips')) drawn.push(left)
+    return draw.call(this, image, left, ...rest)
+  }
+  const reporting = setInterval(() => {
+    app.api.dispatchCustomEvent('motion_embeddings.training', { ...report, strip: { jpeg, frames: 4, rate: 10 } })
+  }, 20)
+  window.stop = () => {
+    clearInterval(reporting)
+    CanvasRenderingContext2D.prototype.drawImage = draw
+  }
+}
+"""
 TELL = "([kind, detail]) => { app.api.dispatchCustomEvent(kind, detail) }"
 
 
@@ -207,3 +228,26 @@ def test_what_is_shown_after_an_undo_is_of_the_nodes_that_are_there(page: Page) 
     expect(gone).to_contain_text("third.safetensors is gone")
     page.evaluate(TELL, ["motion_embeddings.training", {**TRAINING, "node": train, "workflow": workflow, "step": 3}])
     expect(page.locator(".me-training")).to_contain_text("Step 3 of 9")
+
+
+def test_the_clips_of_a_training_play_however_often_it_reports(page: Page) -> None:
+    page.evaluate(BUILD, [MOTION_TRAINED, {}])
+    page.evaluate(MEASURED)
+    train, workflow = page.evaluate("() => [String(app.graph.nodes[1].id), app.graph.id]")
+    page.evaluate(REPORT_OFTEN, {**TRAINING, "node": train, "workflow": workflow, "step": 2})
+    page.wait_for_function("() => new Set(drawn).size === 4")
+    page.emulate_media(reduced_motion="reduce")
+    page.evaluate("() => { drawn.length = 0 }")
+    page.wait_for_function("() => drawn.length > 100")  # as every report draws them
+    assert page.evaluate("new Set(drawn).size") == 1
+    page.emulate_media(reduced_motion="no-preference")
+    page.evaluate("() => stop()")
+
+
+def test_a_clip_that_nobody_sees_stops(page: Page) -> None:
+    show_clip(page)
+    page.get_by_role("button", name="Play the chosen part").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.evaluate("() => { app.canvas.ds.offset = [-5000, 0]; app.canvas.setDirty(true, true) }")
+    video = "app.graph.findNodesByType('ME_LoadVideoFrames')[0].widgets.at(-1).element.querySelector('video')"
+    page.wait_for_function(f"() => {video}.paused")
