@@ -48,11 +48,12 @@ def chosen_device(parser: argparse.ArgumentParser, arguments: argparse.Namespace
 def add_speed(parser: argparse.ArgumentParser) -> None:
     """Gives ``parser`` the options that say how fast the device is where :data:`SPEEDS` does not know it."""
     known = ", ".join(SPEEDS)
-    parser.add_argument("--peak-tflops", type=_above_zero, help=f"of the device in half precision (known: {known})")
-    parser.add_argument("--bandwidth", type=_above_zero, help="of the device's memory, in GB/s (known: the same)")
+    parser.add_argument("--peak-tflops", type=above_zero, help=f"of the device in half precision (known: {known})")
+    parser.add_argument("--bandwidth", type=above_zero, help="of the device's memory, in GB/s (known: the same)")
 
 
-def _above_zero(text: str) -> float:
+def above_zero(text: str) -> float:
+    """For an option that is a size or a rate."""
     if not (number := float(text)) > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above zero")
     return number

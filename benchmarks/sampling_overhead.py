@@ -1,7 +1,9 @@
 """What an applied motion adds to a step of sampling: time, preparation, synchronising operations, memory.
 
-    python -m benchmarks.sampling_overhead [--rounds 5] [--steps 40] [--only 1] [--out benchmarks/sampling_overhead.md]
+    python -m benchmarks.sampling_overhead [--rounds 5] [--steps 40] [--out benchmarks/sampling_overhead.md]
     python -m benchmarks.sampling_overhead --size real --device cuda --steps 12     real sizes, random weights
+    python -m benchmarks.sampling_overhead --only wan1.3b --device cuda             one model alone
+    python -m benchmarks.sampling_overhead --only preparing                         preparing at ZeroScope's size
 
 The host's own sampler (euler, guidance 2). The motion acts in every second step, so that what else runs on the machine
 slows both alike: seconds of the thread on the CPU, of the clock behind ``torch.cuda.synchronize`` on a GPU. "More" is
@@ -11,6 +13,10 @@ make the host wait for a GPU or send it something of its own (a number read off 
 how many a motion adds that acts in a part of the steps; on the CPU too. On the CPU the C library is told to keep what
 is freed, as the host's allocator does on a GPU: else it gives memory back and asks for it again as chance has it, up to
 0.05 s a step with a motion or without.
+
+"preparing" is that alone for a motion of ZeroScope at 576x320, 24 frames, read from a file, debiased: from nothing
+prepared to all it adds lying on the device. On the CPU one attention of each kind is prepared and counted for all of
+it. ``--out`` adds the rows to a table, each in the place of the same model on the same device.
 """
 
 from __future__ import annotations
@@ -18,8 +24,8 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import logging
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -31,9 +37,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import in_process
-from .devices import add_device, chosen_device
+from . import preparing as preparing_alone
+from .devices import add_device, chosen_device, device_name, free_memory
+from .tables import Cells, Table, keep
 
 UNTIL = 0.9
+PREPARING = "preparing"
+_MEASURED = ("step, ms", "with a motion", "more", "prepare, ms", "waits a step", "its own", "its memory, MB")
+TABLE = Table(("model", "device", *_MEASURED), 2)
+log = logging.getLogger(__name__)
 WAITS = {"item", "_local_scalar_dense", "is_nonzero", "equal", "nonzero", "lift_fresh", "masked_select", "unique_dim"}
 
 
@@ -107,7 +119,8 @@ def sample(
     return run
 
 
-def measure(case: Case, host: in_process.Host, rounds: int, steps: int, cuda: bool) -> str:
+def measure(case: Case, host: in_process.Host, rounds: int, steps: int, cuda: bool) -> Cells:
+    """What the table has of a model, behind the device."""
     moved, size = with_motion(case, host)
     stack = host.part("injection").options_of(moved)["motion_embedding"]
     acting, turn = stack.acting, [0]
@@ -130,7 +143,7 @@ def measure(case: Case, host: in_process.Host, rounds: int, steps: int, cuda: bo
     if cuda:
         peaks = {name: sample(case, model, 4, cuda).peak for name, model in named(case, moved)}
         memory = peaks["with"] - peaks["without"]
-    cells = (
+    return (
         f"{1e3 * statistics.median(o for _, o in fast):.1f}",
         f"{1e3 * statistics.median(w for w, _ in fast):.1f}",
         f"{statistics.median(ratios):+.1f} % ({min(ratios):+.1f} to {max(ratios):+.1f})",
@@ -139,7 +152,6 @@ def measure(case: Case, host: in_process.Host, rounds: int, steps: int, cuda: bo
         f"{extra:+d}",
         f"{memory / 2**20:.1f}",
     )
-    return f"| {case.name} | {' | '.join(cells)} |"
 
 
 def named(case: Case, moved: Any) -> list[tuple[str, Any]]:
@@ -212,54 +224,83 @@ class Probe:
         self.grids[site.layer, site.name] = grid
 
 
-def tiny(host: in_process.Host) -> Iterator[Case]:
-    text = host.prompt("a red star on a navy background"), host.prompt("")
-    yield Case("tiny text-to-video UNet, 64x64x8", host.model, (1, 12, 8, 16, 16), text)
+def tiny_unet(host: in_process.Host) -> Case:
+    return Case("tiny text-to-video UNet, 64x64x8", host.model, (1, 12, 8, 16, 16), _texts(host))
+
+
+def tiny_animatediff(host: in_process.Host) -> Case:
     from demo.tiny_animatediff.config import MOTION
 
     image = in_process.demo_node("tiny_animatediff")
     model = host.part("animatediff").load_animatediff(image.load_model(), MOTION, own_betas=False)
-    yield Case("tiny AnimateDiff, 64x64x8", model, (8, 12, 16, 16), text)
+    return Case("tiny AnimateDiff, 64x64x8", model, (8, 12, 16, 16), _texts(host))
+
+
+def tiny_wan(host: in_process.Host) -> Case:
     import comfy.sd
 
     from demo.tiny_wan.files import CHANNELS, MODEL
 
     wan = comfy.sd.load_diffusion_model(str(MODEL), {"dtype": torch.float32})
-    host.clip = in_process.demo_node("tiny_wan").load_text()
-    text = host.prompt("a red star on a navy background"), host.prompt("")
-    yield Case("tiny Wan, 64x64x8", wan, (1, CHANNELS, 8, 16, 16), text)
+    host = in_process.Host(wan, in_process.demo_node("tiny_wan").load_text(), host.vae)
+    return Case("tiny Wan, 64x64x8", wan, (1, CHANNELS, 8, 16, 16), _texts(host))
+
+
+def _texts(host: in_process.Host) -> tuple[list, list]:
+    return host.prompt("a red star on a navy background"), host.prompt("")
+
+
+TINY = {"unet": tiny_unet, "animatediff-tiny": tiny_animatediff, "wan-tiny": tiny_wan}
+REAL = ("zeroscope", "svd", "animatediff", "wan1.3b")
+
+
+def case_of(name: str, host: in_process.Host, cuda: bool) -> Case:
+    if name in TINY:
+        return TINY[name](host)
+    from .real_sizes import SIZES
+
+    return SIZES[name].case(host, small=not cuda)
+
+
+def prepared(device: torch.device) -> Iterator[Cells]:
+    """Rows of what preparing alone takes."""
+    for layers in preparing_alone.PRESETS:
+        spent, each = preparing_alone.whole(layers, device)
+        for name, one in each.items():
+            log.warning("preparing one of %s: %.0f ms", name, 1e3 * one)
+        name = f"preparing at ZeroScope size, {layers}"
+        yield (name, device_name(device), *["-"] * 3, f"{1e3 * spent:.0f}", *["-"] * 3)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=("tiny", "real"), default="tiny")
+    parser.add_argument("--size", choices=("tiny", "real"), default="tiny", help="all models of these sizes (tiny)")
     add_device(parser)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--only", type=int, help="this model alone, counted from 0")
-    parser.add_argument("--out", type=Path, help="write the table there too")
+    parser.add_argument("--only", nargs="+", choices=(*TINY, *REAL, PREPARING), help="these in place of all")
+    parser.add_argument("--out", type=Path, help="add the rows to the table there")
     arguments = parser.parse_args()
-    cuda = chosen_device(parser, arguments).type == "cuda"
+    device = chosen_device(parser, arguments)
+    cuda = device.type == "cuda"
+    names = arguments.only or (REAL if arguments.size == "real" else tuple(TINY))
     keep_freed_memory()
     with torch.inference_mode():
         host = in_process.start(1, cpu=not cuda)
-        if arguments.size == "real":
-            from .real_sizes import real as cases
-        else:
-            cases = tiny
-        lines = [
-            "| model | step, ms | with a motion | more | prepare, ms | waits a step | its own | its memory, MB |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        for number, case in enumerate(cases(host)):
-            if arguments.only not in (None, number):
-                continue
-            lines.append(measure(case, host, arguments.rounds, arguments.steps, cuda))
-            print(lines[-1], file=sys.stderr)
-    table = "\n".join(lines) + "\n"
-    print(table)
-    if arguments.out:
-        arguments.out.write_text(table, "utf-8")
+        table = TABLE
+        for name in names:
+            if name == PREPARING:
+                rows: list[Cells] = list(prepared(device))
+            else:
+                case = case_of(name, host, cuda)
+                rows = [(case.name, device_name(device), *measure(case, host, arguments.rounds, arguments.steps, cuda))]
+                del case
+            free_memory(device)
+            log.warning("%s", rows)
+            table = table.with_rows([*table.rows, *rows])
+            if arguments.out:
+                keep(arguments.out, table)
+    print(table.text)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from demo.host import ROOT
 
 NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "def main(" in path.read_text("utf-8"))
-ON_A_GPU = ("training_step", "sampling_overhead", "real_sizes")
+ON_A_GPU = ("training_step", "sampling_overhead", "real_sizes", "time_to_quality", "file_size")
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str) -> int:
@@ -23,7 +23,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str) -> int:
 
 
 def test_all_benchmarks_are_found() -> None:
-    assert {*ON_A_GPU, "time_to_quality", "file_size", "video_decode"} <= set(NAMES)
+    assert {*ON_A_GPU, "ablation", "gpu", "video_decode"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import diffusers
 import pytest
 import torch
 
-from benchmarks.real_sizes import SIZES, weights
+from benchmarks import real_sizes
+from benchmarks.real_sizes import SIZES, TABLE, weights
 from benchmarks.step_networks import network
+from demo.host import ROOT
 from motion_embedding.motion_module_install import places
 
 META = torch.device("meta")
@@ -106,3 +111,51 @@ def test_a_case_says_what_it_is_of() -> None:
     assert wan.case(None, small=False).name == "Wan 1.3B, 832x480, 13 latent frames"
     assert wan.case(None, small=False).text[0][0][0].shape == (1, 512, 4096)
     assert wan.case(None, small=True).text[0][0][0].shape == (1, 8, 4096)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr("sys.argv", ["real_sizes", *arguments])
+    real_sizes.main()
+
+
+def test_a_model_that_fails_costs_the_others_nothing(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """Each in a process of its own, and each row on the page before the next."""
+    page, commands = tmp_path / "page.md", []
+    page.write_text((ROOT / "benchmarks" / "real_sizes.md").read_text("utf-8"))
+    before, rest = page.read_text(), ["x"] * (len(TABLE.columns) - 1)
+
+    def ended(command: list[str], **how: object) -> subprocess.CompletedProcess:
+        commands.append(command)
+        name = command[-1]
+        return subprocess.CompletedProcess(command, int(name == "svd"), f"a warning\n{json.dumps([name, *rest])}\n")
+
+    monkeypatch.setattr(real_sizes.subprocess, "run", ended)
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="failed: svd"):
+            run(monkeypatch, "--only", "zeroscope", "svd", "wan1.3b", "--steps", "3", "--out", str(page))
+    assert page.read_text() == before + "".join(f"| {n} | {' | '.join(rest)} |\n" for n in ("zeroscope", "wan1.3b"))
+    assert commands[0][3:6] == ["--only", "zeroscope", "svd"]
+    assert commands[0][-2:] == ["--row", "zeroscope"]
+    capsys.readouterr()
+
+
+def test_a_training_of_some_steps_is_a_row() -> None:
+    """On the tiny model in a process of its own, as every model is run; on a card that has room for little."""
+    training = ["--steps", "3", "--layers", "paper", "--value-form", "low rank 2", "--card", "0.5", "--sampling", "0"]
+    command = [sys.executable, "-m", "benchmarks.real_sizes", "--row", "tiny", *training]
+    said = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    row = dict(zip(TABLE.columns, json.loads(said.splitlines()[-1]), strict=True))
+    named = [row[key] for key in ("card", "layers", "values", "steps", "sampling step", "with a motion")]
+    assert named == ["0.5 GB", "paper", "low rank 2", "3", "-", "-"]
+    assert float(row["a step"].removesuffix(" s")) > 0
+    assert row["layers that learnt"].startswith("3 of 3, loss")
+
+
+def test_a_card_has_as_much_memory_as_it_is_said_to(comfy, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfy import model_management
+
+    monkeypatch.setattr(model_management, "get_free_memory", lambda dev=None, torch_free_too=False: (10**12, 10**9))
+    real_sizes.as_on_a_card(2, torch.device("cpu"))
+    assert model_management.get_free_memory() == 2 * 10**9
+    assert model_management.get_free_memory(torch.device("cpu"), torch_free_too=True) == (2 * 10**9, 10**9)
+    assert model_management.get_free_memory(torch.device("meta")) == 10**12, "of another device nothing is said"
