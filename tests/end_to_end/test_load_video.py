@@ -224,6 +224,10 @@ def test_the_chosen_part_plays_in_a_loop(
     screenshot(editor, "playing")
     page.get_by_role("button", name="Pause").click()
     assert video.evaluate("(video) => video.paused")
+    page.get_by_role("button", name="Play the chosen part").press("Enter")
+    page.get_by_role("button", name="Pause").press("Space")
+    expect(page.get_by_role("button", name="Play the chosen part")).to_be_visible()
+    assert video.evaluate("(video) => video.paused")
 
 
 def test_upload_by_the_button(page: Page, editor: tuple[Page, list[str], str], tmp_path: Path) -> None:
@@ -237,6 +241,21 @@ def test_upload_by_the_button(page: Page, editor: tuple[Page, list[str], str], t
     chooser.value.set_files(path)
     expect(page.locator(".me-clip-file")).to_contain_text("2.00 s · 20 frames")
     assert page.evaluate(VALUES)["file"] == name
+
+
+@pytest.mark.parametrize("editor", ["vue"], indirect=True, scope="module")
+def test_upload_by_the_keyboard(page: Page, tmp_path: Path) -> None:
+    """In the new renderer: in the other the button is drawn on the canvas, like the host's own, and takes no focus."""
+    page.mouse.click(900, 800)  # a browser opens no file dialog in a page that nobody has touched
+    for key, frames in (("Enter", 20), ("Space", 30)):
+        path = make_clip(tmp_path / f"uploaded by {key}.mp4", frames)
+        page.locator("[data-node-id] input[type=file]").locator("xpath=../..").locator("button").focus()
+        page.keyboard.press("Tab")
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press(key)
+        chooser.value.set_files(path)
+        expect(page.locator(".me-clip-file")).to_contain_text(f"{frames / 10:.2f} s · {frames} frames")
+        assert page.evaluate(VALUES)["file"] == path.name
 
 
 def test_a_dropped_animation_is_shown_though_it_cannot_be_played(

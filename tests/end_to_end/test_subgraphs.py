@@ -142,7 +142,7 @@ def test_both_are_placed_wired_and_run_in_the_editor(editor: tuple[Page, list[st
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"subgraphs_{renderer}.png")
 
-    page.evaluate("() => app.queuePrompt(0, 1)")
+    page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_function(VIDEO, timeout=300_000)
     (video,) = (server.base / "output").glob(f"subgraphs_{renderer}*")
     assert read_frames(video).shape == (8, 64, 64, 3)

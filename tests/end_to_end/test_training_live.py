@@ -213,5 +213,8 @@ def test_cancelling_keeps_what_was_learnt_and_says_so(editor: tuple[Page, str], 
     page.keyboard.press("Control+Enter")
     wait_for(page, "told.length > 1 || ended.length")
     assert page.evaluate("told[0].step") == 1
-    page.get_by_role("button", name="Cancel current run").click()
+    page.keyboard.press("Control+Alt+Enter")
     wait_for(page, "ended.length")
+    assert page.evaluate("ended") == ["execution_interrupted"]
+    kept = page.evaluate("told.find((one) => one.kept).kept")
+    expect(page.locator(".me-training-row").nth(0)).to_contain_text(f"Stopped at step {kept['step']} of 300")
