@@ -5,6 +5,7 @@ import { end } from "./clip_range.js";
 import { ClipPlayer } from "./clip_player.js";
 import { held, planned, wired } from "./clip_words.js";
 import { FilmStrip } from "./film_strip.js";
+import { isWired, shownName, takeEvents } from "./node_panel.js";
 import { word } from "./words.js";
 
 /**
@@ -49,13 +50,7 @@ export class ClipPanel {
     this.#plan.setAttribute("aria-live", "polite");
     this.#file.className = "me-clip-file";
     this.element.append(this.#player.element, this.#row, this.#plan, this.#file);
-    // What the panel reacts to must not move the node, and what is dropped on it is dropped on the node.
-    this.element.addEventListener("pointerdown", (event) => event.button === 0 && event.stopPropagation());
-    this.element.addEventListener("dragover", (event) => event.preventDefault());
-    this.element.addEventListener("drop", (event) => {
-      event.preventDefault();
-      if (node.onDragDrop?.(event)) event.stopPropagation();
-    });
+    takeEvents(node, this.element);
     this.#observer.observe(this.element);
     this.#showState();
   }
@@ -81,27 +76,28 @@ export class ClipPanel {
   }
 
   async #read() {
+    if (!this.#node.graph) return; // a copy that the host makes and throws away
     const asked = ++this.#asked;
-    if (this.#isWired("video")) {
+    if (isWired(this.#node, "video")) {
       this.#show("", null);
       this.#say(word("clip.other_video"), "", false);
       return;
     }
-    const known = SETTINGS.filter((name) => !this.#isWired(name)).map((name) => [name, this.#value(name)]);
-    const file = this.#isWired("file") ? "" : String(this.#value("file"));
+    const known = SETTINGS.filter((name) => !isWired(this.#node, name)).map((name) => [name, this.#value(name)]);
+    const file = isWired(this.#node, "file") ? "" : String(this.#value("file"));
     if (!file) {
       this.#show("", null);
-      this.#say(wired([this.#shownName("file")]), "", false);
+      this.#say(wired([shownName(this.#node, "file")]), "", false);
       return;
     }
     try {
       const { clip, plan, error } = await describeClip({ file, ...Object.fromEntries(known) });
       if (asked !== this.#asked) return;
       this.#show(clip ? file : "", clip);
-      const unknown = SETTINGS.filter((name) => this.#isWired(name));
+      const unknown = SETTINGS.filter((name) => isWired(this.#node, name));
       const about = clip ? held(clip) : "";
       if (error) this.#say(error.message, about, !!clip || file !== "none");
-      else if (unknown.length) this.#say(wired(unknown.map((name) => this.#shownName(name))), about, false);
+      else if (unknown.length) this.#say(wired(unknown.map((name) => shownName(this.#node, name))), about, false);
       else if (plan) this.#say(planned(plan), plan.warning ?? about, false, !!plan.warning);
     } catch (error) {
       if (asked !== this.#asked) return;
@@ -127,7 +123,7 @@ export class ClipPanel {
   }
 
   #showChoice() {
-    const choice = TIMING.some((name) => this.#isWired(name)) ? null : this.#choice();
+    const choice = TIMING.some((name) => isWired(this.#node, name)) ? null : this.#choice();
     this.#strip.choose(choice, this.#clip);
     if (choice && this.#clip) this.#player.setRange(choice.start, end(choice, this.#clip));
     else this.#player.setRange(0, Infinity);
@@ -161,17 +157,6 @@ export class ClipPanel {
   /** @param {string} name */
   #value(name) {
     return /** @type {string | number} */ (this.#node.widgets?.find((widget) => widget.name === name)?.value ?? "");
-  }
-
-  /** @param {string} name */
-  #isWired(name) {
-    return !!this.#node.inputs?.some((input) => input.name === name && (input.link ?? null) !== null);
-  }
-
-  /** @param {string} name */
-  #shownName(name) {
-    const input = this.#node.inputs?.find((one) => one.name === name);
-    return input?.label ?? input?.localized_name ?? name;
   }
 
   /**

@@ -2,10 +2,10 @@
 
 import { app } from "../../scripts/app.js";
 import { asOneChange, passToCanvas } from "./canvas.js";
-import { takePlace } from "./late_widget.js";
 import { browseMotions } from "./motion_browser.js";
 import { ENDING, LOADER, isMotion, uploadMotion } from "./motion_files.js";
 import { MotionPanel } from "./motion_panel.js";
+import { follow } from "./node_panel.js";
 import { word } from "./words.js";
 
 const COMMAND = "MotionEmbeddings.Browse";
@@ -45,47 +45,35 @@ export const loadMotion = {
     widget.serialize = false;
     passToCanvas(panel.element);
     follow(node, panel);
+    keepRoom(node);
+    takeDrops(node);
     const [width, height] = node.computeSize();
     node.setSize([Math.max(width, WIDTH), height]);
     panel.refresh();
   },
 };
 
-/**
- * @param {HostNode} node
- * @param {MotionPanel} panel
- */
-function follow(node, panel) {
-  for (const widget of node.widgets ?? []) {
-    const before = widget.callback;
-    widget.callback = function (...args) {
-      const result = before?.apply(this, args);
-      panel.refresh();
-      return result;
-    };
-  }
-  const { onConfigure, onConnectionsChange, onRemoved } = node;
-  node.onConfigure = function (...args) {
-    onConfigure?.apply(this, args);
-    const height = node.computeSize()[1];
-    if (node.size[1] < height) node.setSize([node.size[0], height]); // graphs from before there was a picture
-    takePlace(node, panel.element);
-    panel.refresh();
-  };
-  node.onConnectionsChange = function (...args) {
-    onConnectionsChange?.apply(this, args);
-    panel.refresh();
-  };
-  node.onRemoved = function (...args) {
-    onRemoved?.apply(this, args);
-    panel.dispose();
-  };
+/** @param {HostNode} node */
+function takeDrops(node) {
   node.onDragOver = (event) => [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file");
   node.onDragDrop = (event) => {
     const [file] = candidates(event);
     if (!file) return false;
     replace(node, file);
     return true;
+  };
+}
+
+/**
+ * Graphs from before there was a picture have no room for it.
+ * @param {HostNode} node
+ */
+function keepRoom(node) {
+  const { onConfigure } = node;
+  node.onConfigure = function (...args) {
+    onConfigure?.apply(this, args);
+    const height = node.computeSize()[1];
+    if (node.size[1] < height) node.setSize([node.size[0], height]);
   };
 }
 

@@ -2,10 +2,10 @@
 
 import { passToCanvas } from "./canvas.js";
 import { ClipPanel } from "./clip_panel.js";
-import { takePlace } from "./late_widget.js";
+import { follow } from "./node_panel.js";
 import { addUpload } from "./upload.js";
 
-export const NODE = "ME_LoadVideoFrames";
+const NODE = "ME_LoadVideoFrames";
 const UPLOAD_TYPE = "ME_CLIP_UPLOAD";
 const LEAST_HEIGHT = 78;
 const MARGIN = 4;
@@ -44,8 +44,7 @@ export const loadVideoFrames = {
       getMinHeight: () => LEAST_HEIGHT + 2 * MARGIN,
     });
     widget.serialize = false;
-    followWidgets(node, panel);
-    followNode(node, panel);
+    follow(node, panel);
     passToCanvas(panel.element);
     const [width, height] = node.computeSize();
     // The new node renderer's widgets are higher than the canvas counts them.
@@ -54,39 +53,3 @@ export const loadVideoFrames = {
     panel.refresh();
   },
 };
-
-/**
- * @param {HostNode} node
- * @param {ClipPanel} panel
- */
-function followWidgets(node, panel) {
-  for (const widget of node.widgets ?? []) {
-    const before = widget.callback;
-    widget.callback = function (...args) {
-      const result = before?.apply(this, args);
-      panel.refresh();
-      return result;
-    };
-  }
-}
-
-/**
- * @param {HostNode} node
- * @param {ClipPanel} panel
- */
-function followNode(node, panel) {
-  const { onConfigure, onConnectionsChange, onRemoved } = node;
-  node.onConfigure = function (...args) {
-    onConfigure?.apply(this, args);
-    takePlace(node, panel.element);
-    panel.refresh();
-  };
-  node.onConnectionsChange = function (...args) {
-    onConnectionsChange?.apply(this, args);
-    panel.refresh();
-  };
-  node.onRemoved = function (...args) {
-    onRemoved?.apply(this, args);
-    panel.dispose();
-  };
-}

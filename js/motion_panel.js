@@ -5,6 +5,7 @@ import { browseMotions } from "./motion_browser.js";
 import { connectedFamilies, findMotion } from "./motion_files.js";
 import { motionPicture } from "./motion_picture.js";
 import { date, kind, measures } from "./motion_words.js";
+import { isWired, shownName, takeEvents } from "./node_panel.js";
 import { choose } from "./upload.js";
 import { word } from "./words.js";
 
@@ -44,12 +45,7 @@ export class MotionPanel {
     facts.className = "me-motion-facts";
     facts.append(this.#kind, this.#size, this.#prompt, this.#browse);
     this.element.append(this.#picture, facts);
-    this.element.addEventListener("pointerdown", (event) => event.button === 0 && event.stopPropagation());
-    this.element.addEventListener("dragover", (event) => event.preventDefault());
-    this.element.addEventListener("drop", (event) => {
-      event.preventDefault();
-      if (node.onDragDrop?.(event)) event.stopPropagation();
-    });
+    takeEvents(node, this.element);
     this.#show(null);
   }
 
@@ -74,21 +70,16 @@ export class MotionPanel {
     this.#timer = setTimeout(() => this.#read(), PAUSE_MS);
   }
 
-  /** @param {string} message */
-  report(message) {
-    this.#show(null, message);
-  }
-
   dispose() {
     clearTimeout(this.#timer);
     this.#asked++;
   }
 
   async #read() {
+    if (!this.#node.graph) return; // a copy that the host makes and throws away
     const asked = ++this.#asked;
-    const input = this.#node.inputs?.find((one) => one.name === WIDGET);
-    if ((input?.link ?? null) !== null) {
-      this.#show(null, wired([WIDGET]), true);
+    if (isWired(this.#node, WIDGET)) {
+      this.#show(null, wired([shownName(this.#node, WIDGET)]), true);
       return;
     }
     const widget = this.#node.widgets?.find((one) => one.name === WIDGET);
