@@ -54,12 +54,15 @@ Found = dict[tuple[Point, str], Row]
 
 
 def run(
-    size: str, device: torch.device, dtype: torch.dtype, choice: Choice, modes: Sequence[str], steps: int
+    size: str, device: torch.device, dtype: torch.dtype, choice: Choice, modes: Sequence[str], steps: int, apart: bool
 ) -> Iterator[Found]:
-    """What has been found so far, again and again. On a CPU modes take turns; on a GPU each has it to itself."""
+    """What has been found so far, again and again.
+
+    apart: each mode has the device to itself, as on a GPU; else they take turns, as where the CPU has more to do.
+    """
     found: Found = {}
     todo = points(size, choice.layers)
-    if device.type == "cpu":
+    if not apart:
         for point in todo:
             make = partial(network, size, device, dtype, point.extent)
             for row in in_turns(make, modes, Choice(point.layers, choice.value_form), steps):

@@ -86,7 +86,8 @@ def paper(size: str, arguments: argparse.Namespace) -> None:
 
 def grow(size: str, device: torch.device, dtype: torch.dtype, choice: Choice, arguments: argparse.Namespace) -> None:
     name, found = part_of(size, choice, dtype, device, " growing"), {}
-    for found in step_growth.run(size, device, dtype, choice, modes_of(arguments, [], choice), arguments.steps):
+    modes, apart = modes_of(arguments, [], choice), device.type == "cuda"
+    for found in step_growth.run(size, device, dtype, choice, modes, arguments.steps, apart):
         if arguments.out:
             keep(OUT, step_growth.table(found), name)
             keep(OUT, step_growth.fits(found, size, choice.layers), name)

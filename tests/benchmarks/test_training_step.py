@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from benchmarks.devices import SPEEDS, floors
 from benchmarks.our_step import Ours
 from benchmarks.plain_step import Plain
 from benchmarks.step_growth import Point, exponent, grown
-from benchmarks.step_modes import OURS, PLAIN, Choice, Row, alone, has_encoder, in_turns, runner, with_kept
+from benchmarks.step_modes import OURS, PLAIN, Choice, Row, alone, has_encoder, in_turns, peak_of, runner, with_kept
 from benchmarks.step_networks import EXTENTS, REAL, network, small
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -109,15 +110,57 @@ def test_clips_of_a_sweep_end_with_the_whole_one() -> None:
     assert points[0].clip == "72x40x12"
 
 
-def test_a_sweep_gives_a_row_for_every_clip_and_mode(comfy, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def short(comfy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The narrow network on short clips, and a page of its own."""
     monkeypatch.setattr(step_growth, "_NARROW", {"frames": [(2, 8, 8), (4, 8, 8)], "area": [(2, 8, 8), (2, 16, 16)]})
-    monkeypatch.setitem(step_growth.EXTENTS, "tiny", (4, 8, 8))
-    *_, found = step_growth.run("tiny", CPU, torch.float32, Choice("recommended"), OURS[:1], 1)
+    monkeypatch.setitem(step_growth.EXTENTS, "tiny", SHORT)
+    monkeypatch.setattr("benchmarks.step_modes._WARM", 0)
+    monkeypatch.setattr(training_step, "OUT", page := tmp_path / "page.md")
+    return page
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_sweep_gives_a_row_for_every_clip_and_mode(short: Path, apart: bool) -> None:
+    *_, found = step_growth.run("tiny", CPU, torch.float32, Choice("recommended"), OURS[:1], 1, apart)
     table, fits = step_growth.table(found), step_growth.fits(found, "tiny", "recommended")
     assert {row[:3] for row in table.rows} >= {("8x8x2", "recommended", OURS[0]), ("8x8x4", "paper", OURS[0])}
     assert len(table.rows) == 3 + 2
     assert [row[:2] for row in fits.rows] == [(kind, mode) for kind in ("frames", "area") for mode in OURS[:1]]
     assert float(fits.rows[0][3]) > 0.5, "twice the frames keep more"
+
+
+def test_a_run_adds_its_modes_and_no_row_twice(short: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def ran(mode: str, *what: object) -> Row:
+        return Row(mode, 0.1, 9e9, 3e9, 1e9)
+
+    monkeypatch.setattr(training_step, "alone", ran)
+    point = Point(SHORT, "recommended")
+    monkeypatch.setattr(step_growth, "run", lambda *what: iter([{(point, mode): ran(mode) for mode in OURS}]))
+    options = {"ours": True, "steps": 1, "out": True, "peak_tflops": None, "bandwidth": None}
+    measured = ("tiny", CPU, torch.float32)
+    training_step.one(*measured, Choice("paper"), Namespace(keep=[6.0], **options))
+    part = training_step.part_of("tiny", Choice("paper"), torch.float32, CPU)
+    assert short.read_text().startswith(f"## {part}\n")
+    training_step.one(*measured, Choice("paper"), Namespace(keep=[], **options))
+    training_step.one(*measured, Choice("paper", "low rank 1"), Namespace(keep=[], **options))
+    page = short.read_text()
+    assert [page.count(f"| {mode} |") for mode in (*OURS, with_kept(6))] == [2, 2, 1]
+    for _ in range(2):
+        training_step.grow(*measured, Choice("recommended"), Namespace(keep=[], **options))
+        assert short.read_text().startswith(page)
+        assert short.read_text().count("| grows with |") == 1
+        assert short.read_text().count("| 8x8x4 | recommended |") == 2
+    capsys.readouterr()
+
+
+def test_on_a_gpu_the_peak_is_all_that_was_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    for name in ("reset_peak_memory_stats", "synchronize"):
+        monkeypatch.setattr(torch.cuda, name, lambda name=name: asked.append(name))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: asked.append("peak") or 7)
+    assert peak_of(lambda: asked.append("step"), torch.device("cuda"), resting=1, weights=2) == 7
+    assert asked == ["reset_peak_memory_stats", "step", "synchronize", "peak"]
 
 
 def test_what_did_not_fit_is_in_the_table_of_a_sweep() -> None:
