@@ -64,6 +64,6 @@ export async function uploadFile(file) {
 }
 
 /** @param {Record<string, string | number>} values */
-function query(values) {
+export function query(values) {
   return new URLSearchParams(Object.entries(values).map(([name, value]) => [name, String(value)])).toString();
 }

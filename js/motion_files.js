@@ -2,6 +2,8 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { query } from "./api.js";
+import { nodes } from "./graph.js";
 
 /**
  * A file in models/motion_embeddings. What follows `pictures` is there unless there is `trouble`.
@@ -35,7 +37,7 @@ export async function findMotion(name, isListed) {
  * @param {MotionFile} file
  */
 export function pictureAddress(file) {
-  const wanted = query({ file: file.name, changed: String(file.changed) });
+  const wanted = query({ file: file.name, changed: file.changed });
   return api.apiURL(`/motion_embeddings/motion_thumbnail?${wanted}`);
 }
 
@@ -80,10 +82,11 @@ export async function isMotion(file) {
 export async function connectedFamilies(node) {
   try {
     const { output } = await app.graphToPrompt();
+    const places = [...nodes()].filter(([, one]) => one === node).map(([id]) => id);
     const response = await api.fetchApi("/motion_embeddings/model_families", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ prompt: output, nodes: [...placesOf(node)] }),
+      body: JSON.stringify({ prompt: output, nodes: places }),
     });
     const { families } = await answer(response);
     return families.includes(null) ? [] : [...new Set(families)];
@@ -92,26 +95,8 @@ export async function connectedFamilies(node) {
   }
 }
 
-/**
- * The ids that a node has when the graph runs: more than one where its subgraph is used more than once.
- * @param {HostNode} wanted
- * @returns {Generator<string>}
- */
-function* placesOf(wanted, graph = app.rootGraph, above = "") {
-  for (const node of graph?.nodes ?? []) {
-    const id = `${above}${node.id}`;
-    if (node === wanted) yield id;
-    else if (node.isSubgraphNode()) yield* placesOf(wanted, node.subgraph, `${id}:`);
-  }
-}
-
 /** @param {Response} response */
 async function answer(response) {
   if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
   return response.json();
-}
-
-/** @param {Record<string, string>} values */
-function query(values) {
-  return new URLSearchParams(values).toString();
 }

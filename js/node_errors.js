@@ -2,6 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { graphId, nodes } from "./graph.js";
 import { showMessage } from "./node_message.js";
 import { word } from "./words.js";
 
@@ -185,20 +186,4 @@ function named(node, line) {
  */
 function distinct(lines) {
   return [...new Map(lines.map((line) => [`${line.input}: ${line.text}`, line])).values()];
-}
-
-/**
- * The nodes of the graph, in subgraphs too, by the ids they have when it runs.
- * @returns {Generator<[string, HostNode]>}
- */
-function* nodes(graph = app.rootGraph, above = "") {
-  for (const node of graph?.nodes ?? []) {
-    const id = `${above}${node.id}`;
-    yield [id, /** @type {HostNode} */ (node)];
-    if (node.isSubgraphNode()) yield* nodes(node.subgraph, `${id}:`);
-  }
-}
-
-function graphId() {
-  return String(app.rootGraph?.id);
 }

@@ -3,7 +3,9 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { asOneChange, passToCanvas } from "./canvas.js";
+import { graphId, nodes } from "./graph.js";
 import { drawWidgetsAgain, takePlace } from "./late_widget.js";
+import { LOADER } from "./motion_files.js";
 import { makeRoom } from "./room.js";
 import { TrainingPanel } from "./training_panel.js";
 import { choose } from "./upload.js";
@@ -11,7 +13,6 @@ import { choose } from "./upload.js";
 /** @typedef {import("./training_panel.js").Course} Course */
 
 const NODE = "ME_TrainMotionEmbedding";
-const LOADER = "ME_LoadMotionEmbedding";
 const EVENT = "motion_embeddings.training";
 const ENDS = ["execution_interrupted", "execution_error", "execution_success"];
 const MARGIN = 4;
@@ -181,24 +182,16 @@ function goOn(node, file) {
 }
 
 /**
- * The nodes that train, in subgraphs too, by the ids they have when the graph runs.
+ * The nodes that train, by the ids they have when the graph runs.
  * @returns {Generator<[string, HostNode]>}
  */
-function* trainings(graph = app.rootGraph, above = "") {
-  for (const node of graph?.nodes ?? []) {
-    const id = `${above}${node.id}`;
-    if (node.isSubgraphNode()) yield* trainings(node.subgraph, `${id}:`);
-    else if (/** @type {HostNode} */ (node).constructor.comfyClass === NODE) yield [id, /** @type {HostNode} */ (node)];
-  }
+function* trainings() {
+  for (const [id, node] of nodes()) if (node.constructor.comfyClass === NODE) yield [id, node];
 }
 
-/** @param {string} id such as 3:7, node 7 of the subgraph that node 3 is */
+/** @param {string} id */
 function nodeAt(id) {
   return [...trainings()].find(([other]) => other === id)?.[1] ?? null;
-}
-
-function graphId() {
-  return String(app.rootGraph?.id);
 }
 
 /**
