@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, expect
 
-from demo.host import Server
+from demo.host import ROOT, Server
 from tests.browser import EDITOR_IS_READY, complaints_of_ours, open_editor
 
 pytestmark = pytest.mark.browser
@@ -46,19 +46,21 @@ def load_again(page: Page) -> None:
     page.wait_for_function(EDITOR_IS_READY, timeout=180_000)
 
 
-def breaking(route: Route) -> None:
-    """The module as it is, but for an error in what a click calls, and one in what nobody waits for."""
-    response = route.fetch()
-    text = response.text()
-    for sound in ("  browse() {", "  async #read() {"):
-        assert text.count(sound) == 1
-        text = text.replace(sound, f"{sound} null.broken;")
-    route.fulfill(response=response, body=text)
+def broken(module: str, *beginnings: str) -> str:
+    """The text of a module of ours whose methods throw where they begin."""
+    text = (ROOT / "js" / module).read_text(encoding="utf-8")
+    for beginning in beginnings:
+        assert text.count(beginning) == 1, beginning
+        text = text.replace(beginning, f"{beginning} null.broken;")
+    return text
 
 
 def test_what_our_modules_throw_is_found_by_its_stack(page: Page, editor: tuple[Page, list[str]]) -> None:
-    """The messages are the engine's own: they name nothing of ours."""
-    page.route("**/extensions/motion_embeddings/motion_panel.js", breaking)
+    """In what a click calls, and in what nobody waits for. The messages are the engine's: they name nothing of ours."""
+    module = "motion_panel.js"
+    body = broken(module, "  browse() {", "  async #read() {")
+    answer = {"body": body, "content_type": "text/javascript"}
+    page.route(f"**/extensions/motion_embeddings/{module}", lambda route: route.fulfill(**answer))
     load_again(page)
     with page.expect_event("pageerror"):
         page.evaluate(ADD_NODE)
@@ -91,7 +93,7 @@ def test_an_answer_of_our_server_that_fails_is_found_by_its_address(page: Page, 
     page.route("**/motion_embeddings/motions", lambda route: route.fulfill(status=500))
     page.evaluate(ADD_NODE)
     page.get_by_role("button", name="Browse…").click()
-    page.get_by_text("500").first.wait_for()
+    expect(page.locator(".me-motions")).to_contain_text("500")
     found = complaints_of_ours(*editor)
     assert found
     assert all("status of 500" in text and text.endswith("/motion_embeddings/motions") for text in found)
