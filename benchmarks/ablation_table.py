@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -91,9 +90,11 @@ def merged(table: Sequence[dict], older: Sequence[dict]) -> list[dict]:
 
 def needs_matplotlib() -> None:
     """Ends the program where the figure could not be drawn, before hours go into what is to be drawn."""
-    if importlib.util.find_spec("matplotlib") is None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
         extra = f"{sys.executable} -m pip install 'matplotlib>=3.8'"
-        raise SystemExit(f"The figure needs matplotlib, the pack's extra 'ablation': {extra}")
+        raise SystemExit(f"The figure needs matplotlib, the pack's extra 'ablation': {extra}") from None
 
 
 def markdown(table: Sequence[dict]) -> str:

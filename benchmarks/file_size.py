@@ -123,18 +123,21 @@ def result_path(name: str, form: Form, clip: str, device: str = "cpu") -> Path:
     return CACHE / "results" / name / slug(form.name) / f"{clip}-{key}.json"
 
 
-def work(name: str, forms: list[str], device: str) -> None:
+def work(name: str, forms: list[str], device: torch.device, out: bool) -> None:
+    """Run what is missing; with ``out`` every form is on the page as soon as all its clips are done."""
     setting = SETTINGS[name]
     wanted = [form for form in FORMS if not forms or form.name in forms]
-    missing = [(f, c) for c in setting.clips for f in wanted if not result_path(name, f, c, device).exists()]
+    missing = [(f, c) for f in wanted for c in setting.clips if not result_path(name, f, c, device.type).exists()]
     if not missing:
         return
     with torch.inference_mode():
-        bench = BENCHES[setting.model](cpu=device == "cpu")
-        for form, clip in missing:
+        bench = BENCHES[setting.model](cpu=device.type == "cpu")
+        for done, (form, clip) in enumerate(missing, 1):
             found = run(bench, form, CLIPS[clip], setting.debias)
-            with replacing(result_path(name, form, clip, device)) as unfinished:
+            with replacing(result_path(name, form, clip, device.type)) as unfinished:
                 unfinished.write_text(json.dumps(found))
+            if out and (done == len(missing) or missing[done][0] is not form):
+                publish(name, device, out)
 
 
 def measured(name: str, device: torch.device) -> Table:
@@ -166,6 +169,15 @@ def merged(new: Table, page: str) -> Table:
     return whole.with_rows(sorted(whole.rows, key=lambda r: order.index(r[0]) if r[0] in order else len(order)))
 
 
+def publish(name: str, device: torch.device, out: bool) -> str:
+    """The table of a setting with what has been run; with ``out`` it goes to the page too."""
+    page, title = read(OUT), SETTINGS[name].title
+    table = merged(measured(name, device), part(page, title))
+    if out and table.rows:
+        write(OUT, put(page, title, table.text))
+    return f"## {title}\n\n{table.text}" if table.rows else ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="only print the tables")
@@ -179,25 +191,19 @@ def main() -> None:
     device = chosen_device(parser, arguments)
     torch.set_num_threads(1)
     if arguments.setting:
-        work(arguments.setting, arguments.forms, device.type)
+        work(arguments.setting, arguments.forms, device, arguments.out)
         return
     names = [] if arguments.shapes else arguments.only
-    page = read(OUT)
     for name in names:
         if not arguments.table:
             command = [sys.executable, "-m", "benchmarks.file_size", "--setting", name, "--device", device.type]
             command += ["--forms", *arguments.forms] if arguments.forms else []
+            command += ["--out"] if arguments.out else []
             subprocess.run(command, cwd=ROOT, check=True)
-        title = SETTINGS[name].title
-        table = merged(measured(name, device), part(page, title))
-        if table.rows:
-            print(f"## {title}\n\n{table.text}")
-            page = put(page, title, table.text)
-        if arguments.out:
-            write(OUT, page)
+        print(publish(name, device, arguments.out))
     print(f"## {ON_PAPER}\n\n{(text := bytes_on_paper.table())}")
     if arguments.out:
-        write(OUT, put(page, ON_PAPER, text))
+        write(OUT, put(read(OUT), ON_PAPER, text))
 
 
 if __name__ == "__main__":

@@ -126,7 +126,8 @@ def result_path(curve: Curve, name: str, device: str = "cpu") -> Path:
     return CACHE / slug(f"{curve.model} {curve.name}") / f"{name}-{key}.json"
 
 
-def work(model: str, clips: list[str], named: str, device: torch.device) -> None:
+def work(model: str, clips: list[str], named: str, device: torch.device, out: bool) -> None:
+    """Run what is missing; with ``out`` every curve is on the page as soon as all its clips are done."""
     todo = [(curve, clip) for curve in CURVES for clip in clips if curve.model == model and named in curve.name]
     todo = [(curve, clip) for curve, clip in todo if not result_path(curve, clip, device.type).exists()]
     if not todo:
@@ -137,6 +138,8 @@ def work(model: str, clips: list[str], named: str, device: torch.device) -> None
             with replacing(result_path(curve, clip, device.type)) as unfinished:
                 unfinished.write_text(json.dumps(bench.run(curve, CLIPS[clip])))
             log.warning("%d/%d %s: %s, %s", done, len(todo), model, curve.name, clip)
+            if out and (done == len(todo) or todo[done][0] is not curve):
+                publish(device, out)
 
 
 def points(curve: Curve, device: torch.device) -> list[Point]:
@@ -157,11 +160,23 @@ def points(curve: Curve, device: torch.device) -> list[Point]:
     return made
 
 
+def publish(device: torch.device, out: bool) -> str:
+    """The tables with what has been run; with ``out`` it goes to the page and the figure too."""
+    page = read(OUT.with_suffix(".md"))
+    whole = merged([point for curve in CURVES for point in points(curve, device)], page)
+    passes = reach(whole)
+    if out:
+        write(OUT.with_suffix(".md"), put(whole.into(page), REACHED, passes.text))
+        figure(whole, OUT.with_suffix(".png"))
+    return f"{whole.text}\n{passes.text}"
+
+
 def each_model(arguments: argparse.Namespace) -> None:
     """Run all models, each in a process of its own: a host is started once in a process."""
     for model in MODELS:
         command = [sys.executable, "-m", "benchmarks.time_to_quality", "--work", "--model", model]
         command += ["--clips", str(len(CLIP_NAMES)), "--curves", arguments.curves, "--device", arguments.device]
+        command += ["--out"] if arguments.out else []
         subprocess.run(command, cwd=ROOT, check=True)
 
 
@@ -183,16 +198,9 @@ def main() -> None:
     if arguments.all and not arguments.table:
         each_model(arguments)
     elif not arguments.table:
-        work(arguments.model, clips_of(arguments.model, arguments.clips), arguments.curves, device)
-    if arguments.work:
-        return
-    page = read(OUT.with_suffix(".md"))
-    whole = merged([point for curve in CURVES for point in points(curve, device)], page)
-    passes = reach(whole)
-    print(f"{whole.text}\n{passes.text}")
-    if arguments.out:
-        write(OUT.with_suffix(".md"), put(whole.into(page), REACHED, passes.text))
-        figure(whole, OUT.with_suffix(".png"))
+        work(arguments.model, clips_of(arguments.model, arguments.clips), arguments.curves, device, arguments.out)
+    if not arguments.work:
+        print(publish(device, arguments.out))
 
 
 if __name__ == "__main__":

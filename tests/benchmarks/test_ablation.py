@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_the_committed_table_can_be_read_back(tmp_path) -> None:
 
 
 def test_without_matplotlib_nothing_is_begun(monkeypatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr("subprocess.Popen", None)
     monkeypatch.setattr("sys.argv", ["ablation"])
     with pytest.raises(SystemExit, match="extra 'ablation'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,8 +109,30 @@ def test_out_keeps_what_has_not_been_run_here(elsewhere: Path, monkeypatch, caps
     capsys.readouterr()
 
 
+def test_a_curve_is_on_the_page_when_its_clips_are_done(elsewhere: Path, monkeypatch, capsys) -> None:
+    """What is finished must not wait for what a limit of time may cut off."""
+    curves = [replace(CURVES[0], marks=(1,)), replace(CURVES[1], marks=(1,))]
+    samples, seen = [{"track": 0.75, "fidelity": 0.5, "leak": 0.0, "shape": 1.0}], []
+
+    class Bench:
+        def __init__(self, model: str, cpu: bool) -> None:
+            pass
+
+        def run(self, curve: Curve, clip: object) -> dict:
+            page = elsewhere / "page.md"
+            seen.append([row[4] for row in merged([], page.read_text() if page.exists() else "").rows])
+            return {"1": samples}
+
+    for name, value in (("Bench", Bench), ("CURVES", curves), ("needs_matplotlib", lambda: None)):
+        monkeypatch.setattr(time_to_quality, name, value)
+    monkeypatch.setattr(time_to_quality, "figure", lambda table, path: None)
+    run(monkeypatch, "--clips", "2", "--out")
+    assert seen == [[], [], ["2"], ["2"]]
+    capsys.readouterr()
+
+
 def test_without_matplotlib_nothing_is_trained(elsewhere: Path, monkeypatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SystemExit, match="extra 'ablation'"):
         run(monkeypatch, "--out")
     assert list(elsewhere.iterdir()) == []
