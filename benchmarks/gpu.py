@@ -5,8 +5,8 @@
     python -m benchmarks.gpu --only zeroscope --out    what has this in its name
 
 Every benchmark runs in a process of its own, for as long as it may or as there is time left; one that fails or takes
-too long costs the others nothing. With ``--out`` (which needs matplotlib, for the figure of the last one) each adds its
-rows to its page as soon as it has them, so what was finished stays. Where the machine goes away with its files, fetch
+too long costs the others nothing. With ``--out`` each adds its rows to its page as soon as it has them, so what was
+finished stays. Where the machine goes away with its files, fetch
 the pages: ``cp benchmarks/*.md benchmarks/*.png "$OUT"``. The floors beside the steps come from counts on the page,
 which need no GPU: ``python -m benchmarks.training_step --paper --out``.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import logging
 import os
 import shlex
@@ -27,7 +28,6 @@ from dataclasses import dataclass
 
 from demo.host import ROOT
 
-from .ablation_table import needs_matplotlib
 from .devices import chosen_device, device_name
 from .tables import Table
 
@@ -47,12 +47,17 @@ class Job:
 
     def command(self, device: str, out: bool) -> list[str]:
         page = () if self.benchmark in _OWN_PAGE else (f"benchmarks/{self.benchmark}.md",)
-        output = ("--out", *page) if out else ()
+        output = ("--out", *page) if out and (self.benchmark not in _DRAWN or _can_draw()) else ()
         return [sys.executable, "-m", f"benchmarks.{self.benchmark}", *self.arguments, "--device", device, *output]
 
 
 _OWN_PAGE = ("training_step", "time_to_quality", "file_size")
+_DRAWN = ("time_to_quality",)
 _RANK = ("--value-form", "low rank 8")
+
+
+def _can_draw() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def _step(size: str, minutes: float, *more: str) -> Job:
@@ -106,12 +111,16 @@ def run(command: Sequence[str], seconds: float) -> str:
 
 
 def _end(process: subprocess.Popen) -> None:
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, how)
+    """It and all it started, which would hold the GPU's memory while the next one is measured."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE)
-            return
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for _ in range(20):  # until the system has taken the last of them away, or nobody will
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
 
 
 def run_all(jobs: Sequence[Job], device: str, out: bool, minutes: float) -> Table:
@@ -147,8 +156,8 @@ def main() -> None:
         print("\n".join(shlex.join(["python", *job.command(arguments.device, arguments.out)[1:]]) for job in jobs))
         return
     device = chosen_device(parser, arguments)
-    if arguments.out and any(job.benchmark == "time_to_quality" for job in jobs):
-        needs_matplotlib()
+    if arguments.out and not _can_draw():
+        log.warning("matplotlib is missing: what time_to_quality finds stays in .cache; later: --table --out")
     log.warning("on %s", device_name(device))
     print(run_all(jobs, arguments.device, arguments.out, arguments.minutes).text)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,11 +36,17 @@ def test_how_a_benchmark_ended() -> None:
 
 def test_what_it_started_ends_with_it(tmp_path) -> None:
     """A benchmark has a process for each model; it must not go on where nobody waits for it."""
-    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
-    started = tmp_path / "started"
-    child = f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
-    assert run([sys.executable, "-c", script, child], 5) == "out of time"
-    [state] = [line.split()[1] for line in _status(started.read_text()) if line.startswith("State:")] or ["gone"]
+    named, script = tmp_path / "named", "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    child = (
+        "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f"open({str(tmp_path / 'begun')!r}, 'w').write(str(os.getpid()));"
+        f"os.rename({str(tmp_path / 'begun')!r}, {str(named)!r}); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, child], start_new_session=True) as process:
+        while not named.exists() and process.poll() is None:
+            time.sleep(0.05)
+        gpu._end(process)
+    [state] = [line.split()[1] for line in _status(named.read_text()) if line.startswith("State:")] or ["gone"]
     assert state in ("gone", "Z")
 
 
@@ -66,6 +74,13 @@ def test_all_are_run_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     assert limits == [2, 10, 3]
     assert [row[2] for row in run_all(jobs, "cpu", False, 0.0).rows] == ["no time left"] * 3
+
+
+def test_without_matplotlib_all_but_the_figure_is_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (True, False):
+        monkeypatch.setattr(gpu, "_can_draw", lambda there=there: there)
+        without = [job.benchmark for job in JOBS if "--out" not in job.command("cuda", out=True)]
+        assert without == ([] if there else ["time_to_quality"])
 
 
 def test_commands_can_be_read(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
