@@ -6,9 +6,9 @@
 
 Every benchmark runs in a process of its own, for as long as it may or as there is time left; one that fails or takes
 too long costs the others nothing. With ``--out`` each adds its rows to its page as soon as it has them, so what was
-finished stays. Where the machine goes away with its files, fetch
-the pages: ``cp benchmarks/*.md benchmarks/*.png "$OUT"``. The floors beside the steps come from counts on the page,
-which need no GPU: ``python -m benchmarks.training_step --paper --out``.
+finished stays. Where the machine goes away with its files, fetch the pages: ``cp benchmarks/*.md benchmarks/*.png
+"$OUT"``. The floors beside the steps come from counts on the page, which need no GPU: ``python -m
+benchmarks.training_step --paper --out``.
 """
 
 from __future__ import annotations
