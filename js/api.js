@@ -1,7 +1,9 @@
 /** What the editor asks the server for. */
 
 import { api } from "../../scripts/api.js";
-import { word } from "./words.js";
+import { causeOf, word } from "./words.js";
+
+const TOO_LARGE = 413;
 
 /**
  * @typedef {{duration: number, fps: number, frames: number, width: number, height: number, rotation: number,
@@ -19,7 +21,7 @@ import { word } from "./words.js";
  */
 export async function describeClip(values) {
   const response = await api.fetchApi(`/motion_embeddings/video?${query(values)}`);
-  if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+  if (!response.ok) throw new Error(refusal(response));
   return response.json();
 }
 
@@ -55,12 +57,25 @@ export async function uploadFile(file) {
   const body = new FormData();
   body.append("image", file);
   const response = await api.fetchApi("/upload/image", { method: "POST", body });
-  if (!response.ok) {
-    const cause = `${response.status} ${response.statusText}`;
-    throw new Error(word("upload.failed", { file: file.name, cause }));
-  }
+  if (!response.ok) throw new Error(refusal(response));
   const { name, subfolder } = await response.json();
   return subfolder ? `${subfolder}/${name}` : /** @type {string} */ (name);
+}
+
+/**
+ * @param {File} file
+ * @param {unknown} error why it is not on the server
+ */
+export function notUploaded(file, error) {
+  return word("upload.failed", { file: file.name, cause: causeOf(error) });
+}
+
+/**
+ * What an answer that is none says.
+ * @param {Response} response
+ */
+export function refusal({ status, statusText }) {
+  return status === TOO_LARGE ? word("upload.too_large") : `${status} ${statusText}`;
 }
 
 /** @param {Record<string, string | number>} values */

@@ -6,7 +6,7 @@ import { ClipPlayer } from "./clip_player.js";
 import { held, planned, wired } from "./clip_words.js";
 import { FilmStrip } from "./film_strip.js";
 import { isWired, shownName, takeEvents } from "./node_panel.js";
-import { word } from "./words.js";
+import { causeOf, word } from "./words.js";
 
 /**
  * @typedef {import("./api.js").Clip} Clip
@@ -101,8 +101,7 @@ export class ClipPanel {
       else if (plan) this.#say(planned(plan), plan.warning ?? about, false, !!plan.warning);
     } catch (error) {
       if (asked !== this.#asked) return;
-      const cause = error instanceof Error ? error.message : String(error);
-      this.#say(word("clip.unknown", { cause }), "", true);
+      this.#say(word("clip.unknown", { cause: causeOf(error) }), "", true);
     }
   }
 

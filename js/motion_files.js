@@ -2,7 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { query } from "./api.js";
+import { query, refusal } from "./api.js";
 import { nodes } from "./graph.js";
 
 /**
@@ -53,7 +53,7 @@ export async function uploadMotion(file) {
     body: file,
   });
   const { name, error } = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(error?.message ?? `${response.status} ${response.statusText}`);
+  if (!response.ok) throw new Error(error?.message ?? refusal(response));
   return name;
 }
 
@@ -97,6 +97,6 @@ export async function connectedFamilies(node) {
 
 /** @param {Response} response */
 async function answer(response) {
-  if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+  if (!response.ok) throw new Error(refusal(response));
   return response.json();
 }

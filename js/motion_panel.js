@@ -7,7 +7,7 @@ import { motionPicture } from "./motion_picture.js";
 import { date, kind, measures } from "./motion_words.js";
 import { isWired, shownName, takeEvents } from "./node_panel.js";
 import { choose } from "./upload.js";
-import { word } from "./words.js";
+import { causeOf, word } from "./words.js";
 
 /** @typedef {import("./motion_files.js").MotionFile} MotionFile */
 
@@ -92,7 +92,7 @@ export class MotionPanel {
       else this.#show(null, name ? word("motion.gone", { file: name }) : word("motion.nothing"), !name);
     } catch (error) {
       if (asked !== this.#asked) return;
-      this.#show(null, word("motion.unlisted", { cause: error instanceof Error ? error.message : String(error) }));
+      this.#show(null, word("motion.unlisted", { cause: causeOf(error) }));
     }
   }
 

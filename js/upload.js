@@ -1,6 +1,6 @@
 /** Brings a file into ComfyUI's input folder: by a button, by dropping it on the node, by pasting it. */
 
-import { uploadFile } from "./api.js";
+import { notUploaded, uploadFile } from "./api.js";
 import { asOneChange } from "./canvas.js";
 import { word } from "./words.js";
 
@@ -21,7 +21,7 @@ export function addUpload(node, name, fileName, report) {
     try {
       choose(node, fileName, await uploadFile(clip));
     } catch (error) {
-      report(String(error instanceof Error ? error.message : error));
+      report(notUploaded(clip, error));
     }
     return true;
   };

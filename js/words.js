@@ -37,6 +37,14 @@ export function texts() {
 }
 
 /**
+ * What went wrong, as it says itself.
+ * @param {unknown} error
+ */
+export function causeOf(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/**
  * A text in the editor's language, or in English where it is not translated.
  * @param {Key} key
  * @param {Record<string, string | number>} [values] by the names in braces
