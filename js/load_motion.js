@@ -1,19 +1,23 @@
 /** Load Motion Embedding shows its file and browses the others; motions dropped on the graph become such nodes. */
 
 import { app } from "../../scripts/app.js";
+import { notUploaded } from "./api.js";
 import { asOneChange, passToCanvas } from "./canvas.js";
+import { graphId } from "./graph.js";
 import { browseMotions } from "./motion_browser.js";
 import { ENDING, LOADER, isMotion, uploadMotion } from "./motion_files.js";
 import { MotionPanel } from "./motion_panel.js";
 import { follow } from "./node_panel.js";
-import { word } from "./words.js";
+import { causeOf, word } from "./words.js";
+
+/** @typedef {{x: number, y: number, graph: typeof app.canvas.graph, id: string}} Place id: of the workflow */
 
 const COMMAND = "MotionEmbeddings.Browse";
 const HEIGHT = 88;
 const MARGIN = 4;
 const WIDTH = 330;
 const APART = 30;
-const ELSEWHERE = "[data-node-id], .dom-widget, dialog, .p-dialog"; // what takes files itself
+const DIALOG = "dialog, .p-dialog";
 const TOLD_MS = 8000;
 /** @type {WeakMap<HostNode, MotionPanel>} */
 const panels = new WeakMap();
@@ -26,8 +30,9 @@ export const loadMotion = {
   keybindings: [{ combo: { key: "m", alt: true, shift: true }, commandId: COMMAND }],
 
   setup() {
-    // Before the host, whose own listener takes every file for a workflow.
-    document.addEventListener("drop", dropped, { capture: true });
+    // After all that take files themselves, and before the host, which on the document takes every file for a workflow.
+    document.body.addEventListener("drop", dropped);
+    window.addEventListener("keydown", pressed);
   },
 
   nodeCreated(created) {
@@ -86,9 +91,24 @@ function browse() {
   }
   const { offset, scale } = app.canvas.ds;
   const { clientWidth, clientHeight } = app.canvas.canvas;
-  /** @type {[number, number]} */
-  const middle = [clientWidth / 2 / scale - offset[0] - WIDTH / 2, clientHeight / 2 / scale - offset[1] - HEIGHT];
+  const middle = place(
+    clientWidth / 2 / scale - offset[0] - WIDTH / 2,
+    clientHeight / 2 / scale - offset[1] - HEIGHT,
+  );
   browseMotions({ chosen: "", choose: (file) => add(file, middle), families: async () => [] });
+}
+
+/**
+ * Browses where the host does not know the shortcut by its key: on a Mac, Option makes another letter of it.
+ * @param {KeyboardEvent} event
+ */
+function pressed(event) {
+  const { code, altKey, shiftKey, ctrlKey, metaKey, target, defaultPrevented } = event;
+  const isShortcut = code === "KeyM" && altKey && shiftKey && !ctrlKey && !metaKey;
+  const isWriting = target instanceof HTMLElement && (target.matches("input, textarea") || target.isContentEditable);
+  if (!navigator.userAgent.includes("Mac") || !isShortcut || isWriting || defaultPrevented) return;
+  event.preventDefault();
+  browse();
 }
 
 /**
@@ -103,31 +123,40 @@ function candidates(event) {
 /** @param {DragEvent} event */
 function dropped(event) {
   const files = candidates(event);
-  if (!files.length || (event.target instanceof Element && event.target.closest(ELSEWHERE))) return;
+  const { graph } = app.canvas;
+  const isInDialog = event.target instanceof Element && event.target.closest(DIALOG);
+  if (!files.length || !graph || isInDialog || event.defaultPrevented) return;
   app.canvas.adjustMouseEvent(event);
   const { canvasX, canvasY } = /** @type {DragEvent & {canvasX: number, canvasY: number}} */ (event);
-  const under = /** @type {HostNode | null} */ (app.canvas.graph?.getNodeOnPos(canvasX, canvasY) ?? null);
-  if (under?.onDragOver?.(event)) return; // the host gives it to that node
+  const under = /** @type {HostNode | null} */ (graph.getNodeOnPos(canvasX, canvasY) ?? null);
+  const takesFiles = !!under?.onDragOver?.(event);
+  if (takesFiles && graph.isRootGraph) return; // the host gives it to that node
   event.preventDefault();
   event.stopPropagation();
-  takeAll(files, canvasX, canvasY);
+  app.dragOverNode = null; // in a subgraph, too, the host looks for one in the root graph
+  if (takesFiles && under?.onDragDrop?.(event)) return;
+  takeAll(files, place(canvasX, canvasY));
 }
 
 /**
  * Motions become nodes; the first of the others is the host's, which may find a workflow in it.
  * @param {File[]} files
- * @param {number} x
- * @param {number} y
+ * @param {Place} at
  */
-async function takeAll(files, x, y) {
+async function takeAll(files, at) {
   const ours = await Promise.all(files.map(isMotion));
   let count = 0;
   for (const file of files.filter((_, index) => ours[index])) {
     const name = await upload(file);
-    if (name) add(name, [x + APART * count, y + APART * count++]);
+    if (name) add(name, { ...at, x: at.x + APART * count, y: at.y + APART * count++ });
   }
   const other = files.find((_, index) => !ours[index]);
-  if (other) await app.handleFile(other);
+  if (!other) return;
+  try {
+    await app.handleFile(other);
+  } catch (error) {
+    complain(other.name, causeOf(error));
+  }
 }
 
 /**
@@ -147,25 +176,41 @@ async function upload(file) {
   try {
     return await uploadMotion(file);
   } catch (error) {
-    const cause = error instanceof Error ? error.message : String(error);
-    const detail = word("upload.failed", { file: file.name, cause });
-    app.extensionManager.toast.add({ severity: "error", summary: word("motion.title"), detail, life: TOLD_MS });
+    complain(word("motion.title"), notUploaded(file, error));
     return null;
   }
 }
 
 /**
- * @param {string} file
- * @param {[number, number]} at
+ * @param {string} summary
+ * @param {string} detail
  */
-function add(file, at) {
-  const { graph } = app.canvas;
+function complain(summary, detail) {
+  app.extensionManager.toast.add({ severity: "error", summary, detail, life: TOLD_MS });
+}
+
+/**
+ * A place in the graph that is shown now.
+ * @param {number} x
+ * @param {number} y
+ * @returns {Place}
+ */
+function place(x, y) {
+  return { x, y, graph: app.canvas.graph, id: graphId() };
+}
+
+/**
+ * Adds a loader, unless another workflow is open by now: then the file is on the server, and no more.
+ * @param {string} file
+ * @param {Place} at
+ */
+function add(file, { x, y, graph, id }) {
   const node = /** @type {HostNode | null} */ (window.LiteGraph?.createNode(LOADER) ?? null);
-  if (!node || !graph) return;
+  if (!node || !graph || graphId() !== id) return;
   asOneChange(() => {
-    node.pos = at;
+    node.pos = [x, y];
     graph.add(node);
     panels.get(node)?.choose(file);
   });
-  app.canvas.selectNode(node);
+  if (app.canvas.graph === graph) app.canvas.selectNode(node);
 }

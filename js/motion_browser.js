@@ -1,9 +1,10 @@
 /** The motions in models/motion_embeddings, to choose one of. */
 
-import { listMotions } from "./motion_files.js";
+import { notUploaded } from "./api.js";
+import { listMotions, uploadMotion } from "./motion_files.js";
 import { motionPicture, whenSeen } from "./motion_picture.js";
 import { date, familyTitle, kind, matches, measures, title } from "./motion_words.js";
-import { word } from "./words.js";
+import { causeOf, word } from "./words.js";
 
 /**
  * @typedef {import("./motion_files.js").MotionFile} MotionFile
@@ -23,6 +24,7 @@ export function browseMotions(wanted) {
 
 class MotionBrowser {
   #wanted;
+  #heading = document.createElement("h2");
   #filter = document.createElement("input");
   #list = document.createElement("div");
   #note = document.createElement("div");
@@ -44,14 +46,13 @@ class MotionBrowser {
     this.element = document.createElement("dialog");
     this.element.className = "me-motions";
     this.element.setAttribute("aria-label", word("motion.title"));
-    const heading = document.createElement("h2");
-    heading.textContent = word("motion.title");
+    this.#heading.textContent = word("motion.title");
     Object.assign(this.#filter, { type: "search", placeholder: word("motion.filter") });
     this.#filter.setAttribute("aria-label", word("motion.filter"));
     this.#filter.addEventListener("input", () => this.#show());
     const head = document.createElement("header");
     head.append(
-      heading,
+      this.#heading,
       this.#filter,
       sign("refresh", word("motion.refresh"), () => this.#read()),
       sign("close", word("motion.close"), () => this.element.close()),
@@ -70,7 +71,9 @@ class MotionBrowser {
       this.#seen.disconnect();
       this.element.remove();
     });
-    this.element.addEventListener("click", (event) => event.target === this.element && this.element.close());
+    this.#closeBeside();
+    this.element.addEventListener("dragover", (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
+    this.element.addEventListener("drop", (event) => this.#take(event));
     // Nothing that is done here is meant for the graph behind.
     for (const type of ["keyup", "pointerdown", "wheel", "paste", "copy"]) {
       this.element.addEventListener(type, (event) => event.stopPropagation());
@@ -83,6 +86,39 @@ class MotionBrowser {
     this.#read();
   }
 
+  /** A press beside the dialog closes it; one that began in it, such as to mark a text, does not. */
+  #closeBeside() {
+    let beganBeside = false;
+    this.element.addEventListener("pointerdown", (event) => (beganBeside = event.target === this.element));
+    this.element.addEventListener("click", (event) => {
+      if (beganBeside && event.target === this.element) this.element.close();
+    });
+  }
+
+  /**
+   * Files dropped on it are put into the folder.
+   * @param {DragEvent} event
+   */
+  async #take(event) {
+    event.stopPropagation();
+    const files = [...(event.dataTransfer?.files ?? [])];
+    if (!files.length) return; // a text, for the filter
+    event.preventDefault();
+    let trouble = "";
+    for (const file of files) {
+      try {
+        await uploadMotion(file);
+        this.#filter.value = ""; // so that it is seen
+      } catch (error) {
+        trouble = notUploaded(file, error);
+      }
+    }
+    await this.#read();
+    if (!trouble) return;
+    this.#trouble = trouble;
+    this.#show();
+  }
+
   async #read() {
     const asked = ++this.#asked;
     try {
@@ -92,11 +128,10 @@ class MotionBrowser {
       const fits = (/** @type {MotionFile} */ file) => Number(!this.#isOther(file));
       [this.#listed, this.#trouble] = [true, ""];
       this.#files = files.sort((one, other) => fits(other) - fits(one));
-      this.#list.title = "";
       this.#model.textContent = families.length
         ? word("motion.connected", { family: families.map(familyTitle).join(" · ") })
         : "";
-      this.#model.title = folder;
+      this.#heading.title = folder;
       this.#show();
       this.#cards()
         .find((card) => card.classList.contains("me-motion-chosen"))
@@ -104,7 +139,7 @@ class MotionBrowser {
     } catch (error) {
       if (asked !== this.#asked) return;
       this.#files = [];
-      this.#trouble = word("motion.unlisted", { cause: error instanceof Error ? error.message : String(error) });
+      this.#trouble = word("motion.unlisted", { cause: causeOf(error) });
       this.#show();
     }
   }

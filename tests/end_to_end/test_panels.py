@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from demo.host import Server
+from motion_embedding import files
 from tests.browser import complaints_of_ours, open_editor
+from tests.end_to_end.test_motion_browser import content, motion
 from tests.motion_embedding.video_media import make_clip
 
 pytestmark = pytest.mark.browser
@@ -21,6 +22,7 @@ MOTION_TRAINED = ["ME_LoadMotionEmbedding", "ME_TrainMotionEmbedding"]
 CLIP = "three seconds.mp4"
 BUILD = """
 async ([types, values]) => {
+  app.canvas.setGraph(app.graph)
   app.graph.clear()
   await new Promise(requestAnimationFrame)  // a node added at once would take over what the last one left in the page
   const [first, second] = types.map((type, index) => {
@@ -84,6 +86,20 @@ DROP = """
   for (const type of ['dragenter', 'dragover', 'drop']) {
     target.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true, clientX: x, clientY: y }))
   }
+}
+"""
+LOADED = """
+(graph) => graph.findNodesByType('ME_LoadMotionEmbedding').map(({ widgets }) => widgets[0].value).sort()
+"""
+# Where the title of the first loader in the graph that is shown is in the page.
+TITLE = """
+() => {
+  const [loader] = app.canvas.graph.findNodesByType('ME_LoadMotionEmbedding')
+  app.canvas.ds.scale = 1
+  app.canvas.ds.offset = [100 - loader.pos[0], 200 - loader.pos[1]]
+  app.canvas.draw(true, true)
+  const { left, top } = app.canvas.canvas.getBoundingClientRect()
+  return { x: left + 130, y: top + 190 }
 }
 """
 # Reports that come faster than the pictures play, each with the same pictures; notes which of them are drawn.
@@ -276,11 +292,138 @@ def test_what_is_dropped_on_a_panel_is_taken_once(
 ) -> None:
     """And the new renderer's ring around the node, which says that it may be dropped there, goes."""
     show_clip(page)
-    content = base64.b64encode(make_clip(tmp_path / "dropped.mp4", 20).read_bytes()).decode()
+    clip = make_clip(tmp_path / "dropped.mp4", 20)
     name = f"dropped on {editor[2]}.mp4"
     uploads: list[str] = []
     page.on("request", lambda request: uploads.append(request.url) if "/upload/" in request.url else None)
-    page.evaluate(DROP, {"selector": ".me-clip", "name": name, "content": content})
+    page.evaluate(DROP, {"selector": ".me-clip", "name": name, "content": content(clip)})
     expect(page.locator(".me-clip-file")).to_contain_text("20 frames")
     expect(page.locator("[data-node-id].ring-4")).to_have_count(0)
     assert len(uploads) == 1
+
+
+@pytest.fixture
+def dropped(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """A motion from elsewhere, for ``DROP``."""
+    name = f"{request.node.name}.safetensors"
+    files.save(motion("left"), tmp_path / name)
+    return {"name": name, "content": content(tmp_path / name)}
+
+
+def test_what_is_dropped_where_others_take_files_is_theirs(page: Page, dropped: dict[str, str]) -> None:
+    page.evaluate(BUILD, [CLIP_SHOWN, {}])
+    page.evaluate(
+        """
+        () => {
+          window.taken = []
+          const zone = document.createElement('div')
+          zone.id = 'zone'
+          zone.addEventListener('drop', (event) => {
+            event.preventDefault()
+            event.stopPropagation()
+            taken.push(event.dataTransfer.files[0].name)
+          })
+          document.body.append(zone)
+        }
+        """
+    )
+    page.evaluate(DROP, {"selector": "#zone", **dropped})
+    page.evaluate("() => document.querySelector('#zone').remove()")
+    assert page.evaluate("taken") == [dropped["name"]]
+    assert page.evaluate(f"({LOADED})(app.graph)") == []
+
+
+def test_what_is_dropped_on_a_loader_in_a_subgraph_is_chosen_there(page: Page, dropped: dict[str, str]) -> None:
+    """On its title: the host looks for a node there in the root graph."""
+    page.evaluate(BUILD, [MOTION_TRAINED, {"motion_embedding": "one.safetensors"}])
+    page.evaluate(
+        """
+        () => {
+          const { node, subgraph } = app.graph.convertToSubgraph(new Set([app.graph.nodes[0]]))
+          app.canvas.openSubgraph(subgraph, node)
+        }
+        """
+    )
+    page.wait_for_function("() => app.canvas.graph !== app.graph")
+    page.evaluate(DROP, {**page.evaluate(TITLE), **dropped})
+    page.wait_for_function(f"() => ({LOADED})(app.canvas.graph).join() === {dropped['name']!r}")
+    assert page.evaluate(f"({LOADED})(app.graph)") == []
+
+
+def test_a_dropped_motion_becomes_a_node_of_the_graph_it_was_dropped_on(page: Page, dropped: dict[str, str]) -> None:
+    """Though another is shown by the time that it has been brought to the server."""
+    page.evaluate(BUILD, [MOTION_TRAINED, {"motion_embedding": "one.safetensors"}])
+    held: list[Route] = []
+    page.route("**/motion_embeddings/motions?name=*", lambda route: held.append(route))
+    with page.expect_request("**/motion_embeddings/motions?name=*"):
+        page.evaluate(DROP, {"x": 700, "y": 800, **dropped})
+    page.evaluate(
+        """
+        () => {
+          const { node, subgraph } = app.graph.convertToSubgraph(new Set([app.graph.nodes[1]]))
+          app.canvas.openSubgraph(subgraph, node)
+        }
+        """
+    )
+    held[0].continue_()
+    page.unroute("**/motion_embeddings/motions?name=*")
+    page.wait_for_function(f"() => ({LOADED})(app.graph).length === 2")
+    assert page.evaluate(f"({LOADED})(app.graph)") == sorted(["one.safetensors", dropped["name"]])
+    assert page.evaluate(f"({LOADED})(app.canvas.graph)") == []
+
+
+def test_the_browser_takes_files_and_stays_while_a_text_is_marked(page: Page, dropped: dict[str, str]) -> None:
+    page.evaluate(BUILD, [MOTION_TRAINED, {"motion_embedding": "one.safetensors"}])
+    page.get_by_role("button", name="Browse…").click()
+    filter_ = page.get_by_role("searchbox")
+    filter_.fill("nothing like it")
+    expect(page.locator(".me-motions-note")).to_be_visible()
+    box = filter_.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(5, box["y"], steps=3)
+    page.mouse.up()
+    assert page.evaluate("document.activeElement.selectionStart < document.activeElement.selectionEnd")
+    expect(page.locator("dialog.me-motions")).to_be_visible()
+    page.evaluate(DROP, {"selector": ".me-motions-note", **dropped})
+    page.locator(".me-motion-card", has_text=dropped["name"].removesuffix(".safetensors")).click()
+    expect(page.locator("dialog.me-motions")).to_have_count(0)
+    assert page.evaluate(f"({LOADED})(app.graph)") == [dropped["name"]]
+    page.get_by_role("button", name="Browse…").click()
+    expect(filter_).to_be_visible()
+    page.mouse.click(5, 450)
+    expect(page.locator("dialog.me-motions")).to_have_count(0)
+
+
+def test_the_shortcut_is_known_on_a_mac(page: Page) -> None:
+    page.evaluate(BUILD, [CLIP_SHOWN, {}])
+    page.evaluate("() => Object.defineProperty(navigator, 'userAgent', { value: 'Macintosh', configurable: true })")
+    page.evaluate(
+        """
+        () => document.body.dispatchEvent(new KeyboardEvent('keydown', {
+          code: 'KeyM', key: '\u00c2', altKey: true, shiftKey: true, bubbles: true, cancelable: true,
+        }))
+        """
+    )
+    page.evaluate("() => { delete navigator.userAgent }")
+    expect(page.locator("dialog.me-motions")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.me-motions")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        (413, "it is larger than ComfyUI takes. Start ComfyUI with a larger --max-upload-size."),
+        (None, "Failed to fetch"),
+    ],
+    ids=["too large", "no server"],
+)
+def test_a_clip_that_is_not_uploaded_is_named(page: Page, status: int | None, cause: str) -> None:
+    page.evaluate(BUILD, [CLIP_SHOWN, {}])
+    expect(page.locator(".me-clip-plan")).not_to_be_empty()
+    page.evaluate(MEASURED)
+    page.route("**/upload/image", lambda route: route.fulfill(status=status) if status else route.abort())
+    page.evaluate(DROP, {"selector": ".me-clip", "name": "long.mp4", "content": ""})
+    expect(page.locator(".me-clip-error")).to_have_text(f"long.mp4 was not uploaded: {cause}")
+    page.unroute("**/upload/image")
