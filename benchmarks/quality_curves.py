@@ -50,7 +50,7 @@ CURVES = [
     Curve("query-keys at 0.1 too, betas 0.9 and 0.99", replace(_ONE_RATE, betas=(0.9, 0.99)), (65, 90)),
     Curve("query-keys at 0.1 too, betas 0.5 and 0.99", replace(_ONE_RATE, betas=(0.5, 0.99)), (65, 90)),
     Curve("200 steps at 0.1, all levels alike", _BEFORE, (80, 140, 200)),
-    Curve(f"{PUBLISHED}, rate 0.3", replace(_PUBLISHED, rate=0.3), (40, 80, 140)),
+    Curve(f"{PUBLISHED}, rate 0.3", replace(_PUBLISHED, rate=0.3), (40, 80, 140, 350)),
     Curve(f"{PUBLISHED}, rate 0.1", replace(_PUBLISHED, rate=0.1), (140, 350)),
     Curve(f"{PUBLISHED}, rate 0.02", _PUBLISHED, (140, 350)),
     Curve(PRESETS, _PRESETS, (50, 65, 80, 100, 130), "hard"),
