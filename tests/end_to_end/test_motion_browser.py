@@ -125,7 +125,7 @@ def page(editor: tuple[Page, list[str], str]) -> Iterator[Page]:
     page.evaluate(SET, "references/circle.safetensors")
     expect(page.locator(".me-motion-kind")).to_have_text("ModelScope, ZeroScope")
     yield page
-    assert page.locator("dialog").count() == 0
+    expect(page.locator("dialog")).to_have_count(0)
     assert complaints_of_ours(page, complaints) == []
 
 
