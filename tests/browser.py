@@ -87,3 +87,16 @@ def complaints_of_ours(page: Page, complaints: list[str]) -> list[str]:
 def ours(complaints: list[str]) -> list[str]:
     """The complaints that name something of this pack, in their words or in where they come from."""
     return [text for text in complaints if OURS.search(text) and not OF_THE_HOST.search(text)]
+
+
+def queue(page: Page) -> None:
+    """Run the graph."""
+    page.evaluate("() => app.queuePrompt(0)")
+
+
+def close_dialog(page: Page) -> None:
+    """The host's own, of an error, which shows the traceback too."""
+    dialog = page.locator(".p-dialog")
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)

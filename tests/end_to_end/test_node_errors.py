@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from demo.host import MODEL, Server
-from tests.browser import complaints_of_ours, open_editor
+from tests.browser import close_dialog, complaints_of_ours, open_editor, queue
 from tests.end_to_end.test_editor import SCREENSHOTS
 from tests.motion_embedding.video_media import make_clip
 
@@ -109,18 +109,6 @@ def page(editor: tuple[Page, list[str], str]) -> Iterator[Page]:
     page, complaints, _ = editor
     yield page
     assert complaints_of_ours(page, complaints) == []
-
-
-def queue(page: Page) -> None:
-    page.evaluate("() => app.queuePrompt(0)")
-
-
-def close_dialog(page: Page) -> None:
-    """The host's own, which shows the traceback too."""
-    dialog = page.locator(".p-dialog")
-    expect(dialog).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(dialog).to_have_count(0)
 
 
 def messages(page: Page) -> Locator:

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 from demo.host import Server
 from motion_embedding import files
-from tests.browser import complaints_of_ours, open_editor
+from tests.browser import close_dialog, complaints_of_ours, open_editor, queue
 from tests.end_to_end.test_motion_browser import content, motion
 from tests.motion_embedding.video_media import make_clip
 
@@ -140,18 +140,6 @@ def page(editor: tuple[Page, list[str], str]) -> Iterator[Page]:
     page, complaints, _ = editor
     yield page
     assert complaints_of_ours(page, complaints) == []
-
-
-def queue(page: Page) -> None:
-    page.evaluate("() => app.queuePrompt(0)")
-
-
-def close_dialog(page: Page) -> None:
-    """The host's own, which shows the traceback too."""
-    dialog = page.locator(".p-dialog")
-    expect(dialog).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(dialog).to_have_count(0)
 
 
 def hold_end(page: Page, to: float) -> None:
