@@ -69,15 +69,20 @@ def test_only_text_to_video_folders_are_offered(model_nodes: ModuleType, diffuse
 
 
 def test_the_pack_brings_a_model_to_try_it_on(
-    model_nodes: ModuleType, diffusers_root: Path, monkeypatch: pytest.MonkeyPatch
+    model_nodes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(model_nodes.folder_paths, "get_folder_paths", lambda _: [str(tmp_path)])
+    make_tiny_folder(tmp_path / "a-model")
     ours = "tiny-text-to-video"
-    assert model_nodes.LoadTextToVideoModel.define_schema().inputs[0].options[-1] == ours
-    assert ours not in model_nodes.LoadLatteModel.define_schema().inputs[0].options
+    assert model_nodes.LoadTextToVideoModel.define_schema().inputs[0].options == ["a-model", ours]
+    assert model_nodes.LoadLatteModel.define_schema().inputs[0].options == []
     assert model_nodes.LoadTextToVideoModel.validate_inputs(ours) is True
     assert model_nodes._find(ours, model_nodes.UNET).parts[-3:] == ("demo", "tiny_model", "weights")
-    monkeypatch.setattr(model_nodes.examples, "_DEMO", diffusers_root)
-    assert ours not in model_nodes.LoadTextToVideoModel.define_schema().inputs[0].options
+    (tmp_path / "a-model").rename(tmp_path / ours)
+    assert model_nodes._find(ours, model_nodes.UNET) == tmp_path / ours
+    monkeypatch.setattr(model_nodes.examples, "_DEMO", tmp_path / "absent")
+    (tmp_path / ours).rename(tmp_path / "a-model")
+    assert model_nodes.LoadTextToVideoModel.define_schema().inputs[0].options == ["a-model"]
 
 
 @pytest.mark.parametrize(
