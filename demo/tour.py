@@ -1,6 +1,6 @@
 """The pictures of the README's tour, from a real ComfyUI: its editor is driven through the steps and photographed.
 
-python -m demo.tour [--out docs/tour]     about five minutes on two busy cores
+python -m demo.tour [--out docs/tour]     two minutes on two cores
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ SHOW = """
   return [left - margin, top - margin - badge, width, height + badge]
 }
 """
+REDRAW = "() => { app.canvas.setDirty(true, true) }"
 RESIZE = "([title, size]) => app.graph.nodes.find((node) => node.title === title).setSize(size)"
 HEAR = """
 () => {
@@ -94,7 +95,7 @@ async (clips) => {
   loads[0].connect(0, preview, 'frames')
   ;['reference', 'result_1', 'result_2'].forEach((input, index) => loads[index].connect(0, compare, input))
   set(compare, 'labels', 'reference, without, with')
-  set(compare, 'tracks', 'each its own')
+  set(compare, 'tracks', "reference's")  // few points of a star can be followed
   preview.setSize([430, 640])
   compare.setSize([560, 500])
 }
@@ -119,6 +120,8 @@ class Tour:
         if at_end:
             self._page.evaluate(LAST_FRAMES)
             self._page.wait_for_timeout(1000)
+        self._page.evaluate(REDRAW)  # what was loaded meanwhile gets its place
+        self._page.wait_for_timeout(500)
         size = self._page.viewport_size or {"width": 0, "height": 0}
         width, height = min(width, size["width"] - x), min(height, size["height"] - y)
         self._take(name, {"x": x, "y": y, "width": width, "height": height})
@@ -144,6 +147,7 @@ class Tour:
 def train(page: Page, tour: Tour) -> None:
     """The clip with its film strip, the training while it runs, and what comes of it."""
     settings = {"Learn the motion": {"preview_steps": PREVIEW_STEPS}}
+    page.evaluate("() => app.extensionManager.setting.set('Comfy.Graph.CanvasInfo', false)")  # figures in the corner
     page.evaluate(OPEN, [load(ROOT / "workflows" / "first_steps.json"), settings])
     page.wait_for_timeout(4000)
     tour.nodes("2_clip", ["Reference clip"])
