@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from motion_embedding.frame_choice import nearest_frames
+
 SIDE = 512
 _MARGIN, _GAP, _LABEL, _BELOW = 16, 8, 24, 12
 _PAPER, _INK, _QUIET = "#16181d", "#e8eaed", "#9aa0a8"
@@ -27,8 +29,7 @@ class Strip:
 
     @property
     def pictures(self) -> list[Image.Image]:
-        picked = np.linspace(0, len(self.frames) - 1, self.shown).round().astype(int)
-        return [Image.fromarray(self.frames[i]) for i in picked]
+        return [Image.fromarray(self.frames[i]) for i in nearest_frames(len(self.frames), self.shown)]
 
 
 def strips_card(strips: Sequence[Strip]) -> Image.Image:

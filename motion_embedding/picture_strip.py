@@ -8,6 +8,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from .frame_choice import nearest_frames
+
 MOST_FRAMES = 24
 _LARGEST = 128  # pixels along a frame's longer side
 _QUALITIES = (88, 75, 55, 35, 15)
@@ -22,7 +24,7 @@ def picture_strip(clips: Sequence[np.ndarray], most_bytes: int) -> tuple[bytes, 
     Raises :class:`ValueError` when no quality is poor enough.
     """
     count = min(len(clips[0]), MOST_FRAMES)
-    chosen = np.linspace(0, len(clips[0]) - 1, count).round().astype(int)
+    chosen = nearest_frames(len(clips[0]), count)
     rows = [np.concatenate(list(clip[chosen]), axis=1) for clip in clips]
     strip = Image.fromarray(np.concatenate(rows, axis=0))
     part = min(1.0, _LARGEST / max(clips[0].shape[1:3]))

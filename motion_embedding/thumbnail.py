@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .frame_choice import nearest_frames
+
 MOST_BYTES = 6000  # 8 kB as the text it is in a file
 _MOST_PICTURES = 8
 _BOX = (96, 64)
@@ -35,7 +37,7 @@ class Thumbnail:
         if not frames.size:
             return None
         for most in (_MOST_PICTURES, 4, 2, 1):
-            small = [_fitted(frame) for frame in frames[_spread(len(frames), most)]]
+            small = [_fitted(frame) for frame in frames[nearest_frames(len(frames), min(len(frames), most))]]
             for quality in _QUALITIES:
                 strip = _webp(np.concatenate(small, axis=1), quality)
                 if len(strip) <= MOST_BYTES:
@@ -72,11 +74,6 @@ class Thumbnail:
             return Thumbnail.of(edit(self.frames()))
         except (OSError, ValueError):
             return None
-
-
-def _spread(count: int, most: int) -> np.ndarray:
-    """At most so many indices into ``count`` frames, first and last among them."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def _fitted(frame: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..frame_choice import nearest_frames
 from .picture import GAP, PAPER, SIDE, TITLE, drawn
-from .tracks import nearest_frames, resample_paths
+from .tracks import resample_paths
 
 _TALLEST, _WIDEST = 720, 2560
 _IN_ONE_ROW = 3

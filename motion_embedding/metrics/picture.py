@@ -9,8 +9,9 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from ..frame_choice import nearest_frames
 from ..lettering import clipped, text_width, write
-from .tracks import nearest_frames, resample_paths
+from .tracks import resample_paths
 
 SIDE, GAP, TITLE = 320, 8, 28
 PAPER, _INK, _RESTING = (20, 22, 26), (225, 228, 232), (190, 190, 190)

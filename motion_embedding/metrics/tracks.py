@@ -104,11 +104,6 @@ def resample_paths(paths: np.ndarray, frames: int) -> np.ndarray:
     return np.where(part < 1, before, 0) + np.where(part > 0, after, 0)
 
 
-def nearest_frames(length: int, count: int) -> np.ndarray:
-    """Which of a clip's ``length`` frames ``[count]`` are nearest to ``count`` instants from its first to its last."""
-    return np.linspace(0, length - 1, count).round().astype(int)
-
-
 def relative(tracks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Tracks in percent of the diagonal of a frame of ``size`` (width, height), so that clips of any size compare."""
     return tracks * (100 / np.hypot(*size))

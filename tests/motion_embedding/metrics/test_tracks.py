@@ -10,7 +10,6 @@ from motion_embedding.metrics.tracks import (
     fill_gaps,
     known_steps,
     lasting,
-    nearest_frames,
     relative,
     resample_paths,
     spread,
@@ -199,10 +198,3 @@ def test_fill_gaps():
     np.testing.assert_allclose(fill_gaps(path), [[1, 5], [1, 5], [2, 7], [3, 9]])
     with pytest.raises(ValueError, match="no known frame"):
         fill_gaps(np.full((3, 2), np.nan))
-
-
-def test_frames_are_nearest_in_time_from_first_to_last() -> None:
-    assert nearest_frames(5, 5).tolist() == [0, 1, 2, 3, 4]
-    assert nearest_frames(9, 5).tolist() == [0, 2, 4, 6, 8]
-    assert nearest_frames(3, 6).tolist() == [0, 0, 1, 1, 2, 2]
-    assert nearest_frames(6, 2).tolist() == [0, 5]
