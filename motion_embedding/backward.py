@@ -12,6 +12,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from .errors import InputError
 
 _OVERRIDE = "optimized_attention_override"
+_PYTORCHS_WORDS = "don't support automatic differentiation"
 
 
 def attend_with_backward(options: dict[str, Any]) -> None:
@@ -34,6 +35,11 @@ def attend_with_backward(options: dict[str, Any]) -> None:
         return attention_pytorch(*args, **named) if wanted and not out.requires_grad else out
 
     options[_OVERRIDE] = attend
+
+
+def says_no_backward(error: BaseException) -> bool:
+    """Whether PyTorch refused a kernel for want of a backward."""
+    return isinstance(error, RuntimeError) and _PYTORCHS_WORDS in str(error)
 
 
 def without_backward() -> InputError:

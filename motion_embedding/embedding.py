@@ -99,10 +99,14 @@ class MotionEmbedding:
         return video_frames(self.frames, self.training.get("frames_each", 1))
 
     @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All that was learnt: every layer's query-key rows and values."""
+        return [t for layer in self.layers.values() for t in (layer.query_key, *layer.value.values())]
+
+    @property
     def parameters(self) -> int:
         """How many trained numbers it holds."""
-        tensors = [t for layer in self.layers.values() for t in (layer.query_key, *layer.value.values())]
-        return sum(t.numel() for t in tensors)
+        return sum(t.numel() for t in self.tensors)
 
     def replace(self, **changes: Any) -> MotionEmbedding:
         return dataclasses.replace(self, **{"file_bytes": 0, **changes})

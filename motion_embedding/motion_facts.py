@@ -94,5 +94,4 @@ def _debias(motion: MotionEmbedding) -> str:
 
 
 def _broken(motion: MotionEmbedding) -> int:
-    tensors = [t for layer in motion.layers.values() for t in (layer.query_key, *layer.value.values())]
-    return sum(int((~torch.isfinite(tensor)).sum()) for tensor in tensors)
+    return sum(int((~torch.isfinite(tensor)).sum()) for tensor in motion.tensors)

@@ -21,7 +21,7 @@ from comfy.patcher_extension import WrappersMP
 
 from . import losses, memory
 from .applied import Applied
-from .backward import attend_with_backward, without_backward
+from .backward import attend_with_backward, says_no_backward, without_backward
 from .beside import modules_beside
 from .checkpointing import Checkpoints
 from .debias import Debias
@@ -42,7 +42,6 @@ from .training_loop import TrainingLoop
 from .training_progress import Reporter
 
 _log = logging.getLogger(__name__)
-_NO_BACKWARD = "don't support automatic differentiation"  # PyTorch's words
 _KEPT, _KEPT_AT_LEAST = 6, 3  # times what the host reserves for sampling; less where blocks can run again
 
 
@@ -150,18 +149,19 @@ def train_motion(
             with _host_trains():
                 guider.sample(torch.zeros_like(latents), latents, loop, torch.ones(1), mask, seed=recipe.seed)
         except (Exception, comfy.model_management.InterruptProcessingException) as error:
-            if isinstance(error, comfy.model_management.OOM_EXCEPTION):
+            ran_out = isinstance(error, comfy.model_management.OOM_EXCEPTION)
+            if ran_out:
                 traceback.clear_frames(error.__traceback__)  # what the failed step holds
             if keep is not None and loop.history:
                 _rescue(result, keep)
-            if isinstance(error, comfy.model_management.OOM_EXCEPTION):
+            if ran_out:
                 comfy.model_management.unload_all_models()  # as the host does where it sees the error itself
                 raise InputError(
                     "latents",
                     "training on them does not fit into this device's memory.",
                     "Use fewer or smaller frames.",
                 ) from error
-            if isinstance(error, RuntimeError) and _NO_BACKWARD in str(error):
+            if says_no_backward(error):
                 raise without_backward() from error
             raise
         return Trained(result(), loop.history)
@@ -171,8 +171,7 @@ def _rescue(result: Callable[[], MotionEmbedding], keep: Callable[[MotionEmbeddi
     """Keep what was learnt, unless it is no use. A failure of this must not hide why it was tried."""
     try:
         learnt = result()
-        tensors = [t for layer in learnt.layers.values() for t in (layer.query_key, *layer.value.values())]
-        if all(tensor.isfinite().all() for tensor in tensors):
+        if all(tensor.isfinite().all() for tensor in learnt.tensors):
             keep(learnt)
     except Exception:
         _log.warning("What was learnt could not be kept.", exc_info=True)
