@@ -12,6 +12,11 @@ _MODEL = "tiny-text-to-video"
 _CLIPS = ("circle.mp4", "bounce.mp4", "up.mp4", "camera_pan.mp4")  # those that the templates name
 
 
+def or_ours(path: Path, name: str) -> Path:
+    """The person's own file where it is there, else our clip of that name; ``path`` where there is neither."""
+    return path if path.is_file() else clips().get(name, path)
+
+
 def models() -> dict[str, Path]:
     """Text-to-video folders by name; none where the pack was installed without its demo."""
     folder = _DEMO / "tiny_model" / "weights"

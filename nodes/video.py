@@ -167,8 +167,7 @@ def _files() -> list[str]:
 
 
 def _path(file: str) -> Path:
-    path = Path(folder_paths.get_annotated_filepath(file))
-    return path if path.is_file() else examples.clips().get(file, path)
+    return examples.or_ours(Path(folder_paths.get_annotated_filepath(file)), file)
 
 
 def _source(video: VideoInput) -> tuple[object, tuple[float, float]]:
