@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from motion_embedding.checkpointing import Checkpoints
 from motion_embedding.install import Installation, Prepared
-from motion_embedding.memory import learning
 from motion_embedding.optimising import Arriving, adamw, descend
-from motion_embedding.trainable import TrainableMotion
 
 from .plain_step import RATE
 from .step_networks import Network
@@ -21,11 +18,7 @@ class Ours:
         self, network: Network, layers: str, checkpointing: str, free: int = 0, value_form: str = "full"
     ) -> None:
         self.network, self.prepared, self.prompt = network, Prepared(), network.prompt()
-        backbone, attentions = network.family
-        chosen = backbone.select(attentions, layers)
-        self.trainable = TrainableMotion(chosen, value_form)
-        blocks = backbone.blocks(network.module, network.beside)
-        self.checkpoints = Checkpoints(learning(blocks, chosen), backbone.in_place)
+        self.trainable, self.checkpoints = network.to_learn(layers, value_form)
         self.checkpoints.measuring = True
         with torch.no_grad():
             self.predict(network.noise())

@@ -11,8 +11,11 @@ import torch
 from torch import nn
 
 from motion_embedding.backbones import Backbone, Call, TemporalAttention, find_backbone
+from motion_embedding.checkpointing import Checkpoints
+from motion_embedding.memory import learning
 from motion_embedding.motion_module import MotionModel
 from motion_embedding.motion_module_install import attached
+from motion_embedding.trainable import TrainableMotion
 
 Extent = tuple[int, int, int]
 EXTENTS: dict[str, Extent] = {
@@ -54,6 +57,13 @@ class Network:
                     nn.init.normal_(parameter, std=0.02)
         self.family: tuple[Backbone, list[TemporalAttention]] = find_backbone(self.module, beside=self.beside)
         self.call: Call = self.family[0].call(torch.empty(self.latent, device="meta"), (0,))
+
+    def to_learn(self, layers: str, value_form: str) -> tuple[TrainableMotion, Checkpoints]:
+        """What learns on ``layers``, and the blocks that may run again for it; both before the probe."""
+        backbone, attentions = self.family
+        chosen = backbone.select(attentions, layers)
+        blocks = learning(backbone.blocks(self.module, self.beside), chosen)
+        return TrainableMotion(chosen, value_form), Checkpoints(blocks, backbone.in_place)
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:

@@ -11,10 +11,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from motion_embedding.checkpointing import Checkpoints, Cost
+from motion_embedding.checkpointing import Cost
 from motion_embedding.install import Installation, Prepared
-from motion_embedding.memory import learning, of_values
-from motion_embedding.trainable import TrainableMotion
+from motion_embedding.memory import of_values
 
 from .devices import floors
 from .step_networks import Network, network
@@ -84,11 +83,7 @@ class Step:
     def __init__(self, net: Network, layers: str, value_form: str = "full") -> None:
         self.net, self.prepared = net, Prepared()
         self.inputs = {} if hasattr(net.module, "transformer_in") else {"transformer_options": _HOSTS}
-        backbone, attentions = net.family
-        chosen = backbone.select(attentions, layers)
-        self.trainable = TrainableMotion(chosen, value_form)
-        blocks = backbone.blocks(net.module, net.beside)
-        self.checkpoints = Checkpoints(learning(blocks, chosen), backbone.in_place)
+        self.trainable, self.checkpoints = net.to_learn(layers, value_form)
         self.checkpoints.measuring = True
         with torch.no_grad():
             self.forward()  # as it is written: the work of attention is known
